@@ -1,0 +1,94 @@
+// The small interface between operations and a device: a CUDA GPU through the driver, or the emulator.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/arch.hpp"
+#include "base/error.hpp"
+#include "deepwell/common.h"
+
+namespace deepwell {
+
+using DeviceAddress = std::uint64_t;
+using Stream = void*;  // CUstream for cuda (nullptr: the legacy default stream); ignored by the emulator
+
+struct DeviceInfo {
+  std::string id;     // what --device takes: "cuda:0", "emu:sm_120a"
+  std::string name;   // "NVIDIA H200", "emulated sm_120a, 188 SMs"
+  Arch arch;          // one row of base/arch.hpp's table
+  int sm_count = 0;
+  std::size_t memory_bytes = 0;
+};
+
+/// What cuTensorMapEncodeTiled takes, as plain data. Dimension 0 is the innermost. Values are CUDA's.
+struct TensorMapSpec {
+  enum class Element { kU8, kU16, kI32, kF32, kBf16, kPacked4Align8, kPacked4Align16 };
+  enum class Swizzle { kNone, k32B, k64B, k128B };
+  Element element = Element::kU8;
+  Swizzle swizzle = Swizzle::kNone;
+  int rank = 0;
+  DeviceAddress base = 0;
+  std::array<std::uint64_t, 5> dims{};           // elements
+  std::array<std::uint64_t, 4> strides_bytes{};  // of dimensions 1..rank-1
+  std::array<std::uint32_t, 5> box{};            // elements
+};
+
+/// A compiled kernel as the JIT hands it over.
+struct KernelImage {
+  std::string entry;
+  std::string target;             // "sm_120a"
+  std::vector<std::byte> cubin;
+  std::string ptx;
+};
+
+/// A kernel that is ready to run on one backend.
+class LoadedKernel {
+ public:
+  virtual ~LoadedKernel() = default;
+  virtual std::string_view entry() const = 0;
+};
+
+struct LaunchSpec {
+  std::array<std::uint32_t, 3> grid{1, 1, 1};
+  std::uint32_t threads = 32;
+  std::uint32_t dynamic_smem_bytes = 0;
+  bool programmatic_dependent_launch = false;
+  Stream stream = nullptr;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual DeviceInfo const& device() const = 0;
+
+  /// Device memory for tools and tests; operations take their workspace from the caller. Contents start as poison in the emulator.
+  virtual DeviceAddress allocate(std::size_t bytes) = 0;
+  virtual void release(DeviceAddress address) = 0;
+  virtual void copy_to_device(DeviceAddress to, std::span<std::byte const> from, Stream stream) = 0;
+  virtual void copy_to_host(std::span<std::byte> to, DeviceAddress from, Stream stream) = 0;  // returns when the bytes are there
+  virtual void fill(DeviceAddress to, std::size_t bytes, std::byte value, Stream stream) = 0;
+
+  virtual TensorMap encode(TensorMapSpec const& spec) = 0;
+  /// Thread-safe. `dynamic_smem_bytes` is the most that launches will ask for.
+  virtual std::shared_ptr<LoadedKernel> load(KernelImage const& image, std::uint32_t dynamic_smem_bytes) = 0;
+  /// `params` is the kernel's single by-value parameter (or the parameter block of a raw kernel).
+  virtual void launch(LoadedKernel const& kernel, LaunchSpec const& spec, std::span<std::byte const> params) = 0;
+  virtual void synchronize(Stream stream) = 0;
+  virtual bool capturing(Stream stream) = 0;  // the stream is being captured into a graph
+
+  /// Device address of this device's notes: kNoteCount 32-bit counters in host-visible memory that kernels add to.
+  virtual DeviceAddress notes_address() = 0;
+  virtual std::vector<std::uint32_t> read_notes() const = 0;  // no sync
+};
+
+/// "cuda", "cuda:1", "emu:sm_120a", "emu:sm_90a:48", "null:sm_120a" or "best" (a CUDA device if there is one, else emu:sm_120a).
+std::unique_ptr<Backend> make_backend(std::string_view device);
+
+}  // namespace deepwell
