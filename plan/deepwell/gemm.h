@@ -1,0 +1,136 @@
+// What host and device share about the block-scaled GEMM d = a b^T (+ c): the plan (one value = one compiled kernel), the
+// kernel's arguments, the shared-memory map, and the order in which CTAs visit tiles.
+//
+// The kernel knows two operands by the side of the MMA on which they stand: `x` gives the 16-row side, `y` the 8-column side.
+// Normally x = a and y = b. With `swap` x = b (weights) and y = a (tokens): few tokens then fill a tile of 8 columns.
+#pragma once
+
+#include "deepwell/common.h"
+
+namespace deepwell {
+
+/// How an operand's scales reach the kernel.
+enum class ScaleKind : int {
+  kUe8m0,  // exponent bytes, four to a word along k
+  kF32,    // FP32 values, honoured as they are
+};
+
+inline constexpr int kTileK = 128;   // elements of k per stage of the ring
+inline constexpr int kStepK = 32;    // elements of k per scale group of the finest granularity, and per k32 MMA
+
+/// All that specialises the kernel at compile time.
+struct GemmPlan {
+  Dtype x, y;                    // kE4m3 or kE2m1
+  Dtype d;                       // kBf16 or kF32
+  ScaleKind x_scale, y_scale;
+  int x_gran_k, y_gran_k;        // elements of k per scale: 32 or 128
+  bool swap;                     // x is b: the MMA's rows are columns of d
+  int tile_rows, tile_cols;      // CTA tile: rows of x, rows of y
+  int warps_rows, warps_cols;    // how the math warps split the tile
+  int stages;                    // depth of the ring
+  bool native_e2m1;              // e2m1 stays in its container in a mixed product; else it is widened to e4m3 (same value)
+  bool every_reader_arrives;     // each lane releases a stage by itself (for tools that do not follow __syncwarp)
+  bool operator==(GemmPlan const&) const = default;
+};
+
+// The one list of the fields: text, key, hash and printer are made from it. V(type, name).
+#define DW_GEMM_PLAN_FIELDS(V)                                                                                       \
+  V(Dtype, x) V(Dtype, y) V(Dtype, d) V(ScaleKind, x_scale) V(ScaleKind, y_scale) V(int, x_gran_k) V(int, y_gran_k) \
+  V(bool, swap) V(int, tile_rows) V(int, tile_cols) V(int, warps_rows) V(int, warps_cols) V(int, stages)             \
+  V(bool, native_e2m1) V(bool, every_reader_arrives)
+
+DW_HD constexpr int math_warps(GemmPlan const& p) { return p.warps_rows * p.warps_cols; }
+DW_HD constexpr int threads(GemmPlan const& p) { return (math_warps(p) + 1) * 32; }
+
+/// Bytes of one row of an operand's tile in shared memory: 128 (e4m3) or 64 (packed e2m1), also the span of its swizzle.
+DW_HD constexpr int row_bytes(Dtype operand) { return kTileK * bits_of(operand) / 8; }
+
+/// Scale words (4 bytes each) that one stage holds for one row: one word of four exponents, or the FP32 values of the stage.
+DW_HD constexpr int scale_words(ScaleKind kind, int gran_k) { return kind == ScaleKind::kF32 ? kTileK / gran_k : 1; }
+
+/// Whether the MMA of a target with block scaling takes four-bit operands as they are, 64 elements of k at a time.
+DW_HD constexpr bool uses_k64(GemmPlan const& p) {
+  return p.x == Dtype::kE2m1 && p.y == Dtype::kE2m1 && p.x_scale == ScaleKind::kUe8m0 && p.y_scale == ScaleKind::kUe8m0;
+}
+
+/// Byte offsets in dynamic shared memory: the host sizes the launch with it, the kernel addresses with it.
+struct GemmSmemMap {
+  int x, y;              // [stages][rows of the tile][row_bytes], swizzled
+  int scale_x, scale_y;  // [stages][scale_words][rows of the tile], 4 bytes each
+  int full, empty;       // [stages] mbarriers
+  int is_last;           // one word: this CTA finishes its tile (split-K)
+  int x_stage_bytes, y_stage_bytes, scale_x_stage_bytes, scale_y_stage_bytes;
+  int total;
+};
+
+DW_HD constexpr GemmSmemMap smem_map(GemmPlan const& p) {
+  GemmSmemMap m{};
+  m.x_stage_bytes = p.tile_rows * row_bytes(p.x);
+  m.y_stage_bytes = p.tile_cols * row_bytes(p.y);
+  m.scale_x_stage_bytes = p.tile_rows * 4 * scale_words(p.x_scale, p.x_gran_k);
+  m.scale_y_stage_bytes = p.tile_cols * 4 * scale_words(p.y_scale, p.y_gran_k);
+  Bump bump;
+  m.x = bump.take(p.stages * m.x_stage_bytes, 1024);
+  m.y = bump.take(p.stages * m.y_stage_bytes, 1024);
+  m.scale_x = bump.take(p.stages * static_cast<int>(align_up(m.scale_x_stage_bytes, 128)), 128);
+  m.scale_y = bump.take(p.stages * static_cast<int>(align_up(m.scale_y_stage_bytes, 128)), 128);
+  m.full = bump.take(p.stages * 8, 8);
+  m.empty = bump.take(p.stages * 8, 8);
+  m.is_last = bump.take(4, 4);
+  m.total = bump.used;
+  return m;
+}
+
+/// How the load warp brings a stage's share of a tensor.
+enum class Source : int {
+  kTma,    // a tensor map: 16-byte base and pitches
+  kWords,  // scales: 4-byte words through cp.async, any stride
+  kPlain,  // bytes through registers, any alignment
+};
+
+/// One operand as the kernel sees it. Strides are in bytes.
+struct GemmOperandArgs {
+  TensorMap data_map;             // (k bytes, rows, batch), box (row_bytes, tile rows, 1)
+  TensorMap scale_map;            // kUe8m0 words, (rows, words, batch), box (tile rows, 1, 1)
+  unsigned char const* data;      // [batch, rows, k] e4m3 or [batch, rows, k / 2] packed e2m1
+  unsigned char const* scale;     // [batch, ceil(rows / gran_mn), ceil(k / gran_k)] values, bytes or words
+  long long data_pitch, data_batch_stride;
+  long long scale_row_stride, scale_k_stride, scale_batch_stride;
+  Source data_source, scale_source;
+  int rows;
+  int gran_mn_log2;               // 0 or 7: rows that share a scale
+};
+
+struct GemmArgs {
+  GemmOperandArgs x, y;
+  void* d;                        // [batch, m, n]
+  void const* c;                  // [batch, m, n] of d's type, or null
+  long long d_pitch, d_batch_stride;  // elements
+  long long c_pitch, c_batch_stride;  // elements
+  int k;                          // elements, a multiple of 32
+  int row_tiles, col_tiles;
+  int splits;                     // CTAs that share a tile along k
+  int k_tiles_per_split;
+  int paired_stores;              // two neighbouring columns of d (and c) may be accessed as one
+  float* partials;                // [tiles][splits][tile_rows * tile_cols], split-K only
+  unsigned* counters;             // [tiles], zero before and after each launch, split-K only
+};
+
+/// Which tile a CTA works on. Tiles are visited in bands of kBand row tiles, so that CTAs that run together share operands.
+struct TileWalk {
+  static constexpr int kBand = 8;
+  int row_tiles, col_tiles;
+  struct Tile {
+    int row, col;
+  };
+  DW_HD constexpr Tile at(int index) const {
+    int const band_size = kBand * col_tiles;
+    int const band = index / band_size;
+    int const first = band * kBand;
+    int const height = row_tiles - first < kBand ? row_tiles - first : kBand;
+    int const within = index - band * band_size;
+    return {first + within % height, within / height};
+  }
+};
+
+}  // namespace deepwell
