@@ -59,6 +59,9 @@ struct Bump {
   }
 };
 
+/// Notes of one device: 32-bit counters that kernels add to and the host reads without a sync.
+inline constexpr int kNoteCount = 16;
+
 /// A TMA descriptor as kernels receive it: 128 opaque bytes inside a __grid_constant__ parameter.
 struct alignas(64) TensorMap {
   unsigned long long opaque[16];

@@ -20,9 +20,9 @@ using DeviceAddress = std::uint64_t;
 using Stream = void*;  // CUstream for cuda (nullptr: the legacy default stream); ignored by the emulator
 
 struct DeviceInfo {
-  std::string id;     // what --device takes: "cuda:0", "emu:sm_120a"
-  std::string name;   // "NVIDIA H200", "emulated sm_120a, 188 SMs"
-  Arch arch;          // one row of base/arch.hpp's table
+  std::string id;    // what --device takes: "cuda:0", "emu:sm_120a"
+  std::string name;  // "NVIDIA H200", "emulated sm_120a, 188 SMs"
+  Arch arch;         // one row of base/arch.hpp's table
   int sm_count = 0;
   std::size_t memory_bytes = 0;
 };
@@ -43,7 +43,7 @@ struct TensorMapSpec {
 /// A compiled kernel as the JIT hands it over.
 struct KernelImage {
   std::string entry;
-  std::string target;             // "sm_120a"
+  std::string target;  // "sm_120a"
   std::vector<std::byte> cubin;
   std::string ptx;
 };
@@ -57,10 +57,12 @@ class LoadedKernel {
 
 struct LaunchSpec {
   std::array<std::uint32_t, 3> grid{1, 1, 1};
-  std::uint32_t threads = 32;
+  std::uint32_t threads = 32;  // along x; our own kernels use only this
   std::uint32_t dynamic_smem_bytes = 0;
   bool programmatic_dependent_launch = false;
   Stream stream = nullptr;
+  std::uint32_t threads_y = 1, threads_z = 1;
+  std::array<std::uint32_t, 3> cluster{1, 1, 1};
 };
 
 class Backend {
@@ -68,25 +70,47 @@ class Backend {
   virtual ~Backend() = default;
   virtual DeviceInfo const& device() const = 0;
 
-  /// Device memory for tools and tests; operations take their workspace from the caller. Contents start as poison in the emulator.
+  /// Device memory for tools and tests; operations take their workspace from the caller. Contents start as poison in the
+  /// emulator. Addresses are multiples of 256. Throws Error: kBadArgument for 0 bytes, kDevice when there is no memory.
   virtual DeviceAddress allocate(std::size_t bytes) = 0;
   virtual void release(DeviceAddress address) = 0;
   virtual void copy_to_device(DeviceAddress to, std::span<std::byte const> from, Stream stream) = 0;
-  virtual void copy_to_host(std::span<std::byte> to, DeviceAddress from, Stream stream) = 0;  // returns when the bytes are there
+  /// Returns when the bytes are there.
+  virtual void copy_to_host(std::span<std::byte> to, DeviceAddress from, Stream stream) = 0;
   virtual void fill(DeviceAddress to, std::size_t bytes, std::byte value, Stream stream) = 0;
 
   virtual TensorMap encode(TensorMapSpec const& spec) = 0;
   /// Thread-safe. `dynamic_smem_bytes` is the most that launches will ask for.
   virtual std::shared_ptr<LoadedKernel> load(KernelImage const& image, std::uint32_t dynamic_smem_bytes) = 0;
   /// `params` is the kernel's single by-value parameter (or the parameter block of a raw kernel).
-  virtual void launch(LoadedKernel const& kernel, LaunchSpec const& spec, std::span<std::byte const> params) = 0;
+  virtual void launch(LoadedKernel const& kernel, LaunchSpec const& spec,
+                      std::span<std::byte const> params) = 0;
   virtual void synchronize(Stream stream) = 0;
-  virtual bool capturing(Stream stream) = 0;  // the stream is being captured into a graph
+  /// Not 0 while the stream is being captured into a graph; streams that are captured into the same graph share it.
+  virtual std::uint64_t capture_id(Stream stream) = 0;
+  bool capturing(Stream stream) { return capture_id(stream) != 0; }
+  /// False for a backend that runs nothing: its kernels are loaded from an image without code.
+  virtual bool needs_code() const { return true; }
 
   /// Device address of this device's notes: kNoteCount 32-bit counters in host-visible memory that kernels add to.
   virtual DeviceAddress notes_address() = 0;
   virtual std::vector<std::uint32_t> read_notes() const = 0;  // no sync
 };
+
+/// One device that could be asked for, or why there is none of its kind.
+struct DeviceSummary {
+  std::string id;            // "cuda:0"; "cuda" when the driver itself is missing
+  std::string name;          // "NVIDIA H200"; empty when unusable before its name was known
+  std::string target;        // "sm_90a"; empty when no kernel is made for it
+  int major = 0, minor = 0;  // compute capability
+  int sm_count = 0;
+  std::size_t memory_bytes = 0;
+  std::string driver;    // "13.0": the newest CUDA that the driver serves; empty for emulated devices
+  std::string unusable;  // empty: usable; else the reason
+};
+
+/// CUDA devices (or one row that says why there is none), then the emulator's default profiles.
+std::vector<DeviceSummary> list_devices();
 
 /// "cuda", "cuda:1", "emu:sm_120a", "emu:sm_90a:48", "null:sm_120a" or "best" (a CUDA device if there is one, else emu:sm_120a).
 std::unique_ptr<Backend> make_backend(std::string_view device);
