@@ -74,6 +74,12 @@ class Backend {
   /// emulator. Addresses are multiples of 256. Throws Error: kBadArgument for 0 bytes, kDevice when there is no memory.
   virtual DeviceAddress allocate(std::size_t bytes) = 0;
   virtual void release(DeviceAddress address) = 0;
+  /// The same with every byte 0 when it returns. May be called while a stream is being captured; the graph does not see it.
+  virtual DeviceAddress allocate_zeroed(std::size_t bytes) = 0;
+  /// Stream-ordered memory: for work put on `stream` after this, until release_async on that stream. Under capture it
+  /// becomes part of the graph.
+  virtual DeviceAddress allocate_async(std::size_t bytes, Stream stream) = 0;
+  virtual void release_async(DeviceAddress address, Stream stream) = 0;
   virtual void copy_to_device(DeviceAddress to, std::span<std::byte const> from, Stream stream) = 0;
   /// Returns when the bytes are there.
   virtual void copy_to_host(std::span<std::byte> to, DeviceAddress from, Stream stream) = 0;

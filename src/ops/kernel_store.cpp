@@ -1,0 +1,165 @@
+// Building kernels once per key, publishing them for lock-free lookup, and building sets in the background.
+#include "ops/kernel_store.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace deepwell {
+namespace {
+
+constexpr std::size_t kFirstCapacity = 256;
+
+}  // namespace
+
+KernelStore::KernelStore(Backend& backend, KernelStoreOptions options)
+    : backend_(backend), options_(std::move(options)), compiler_(options_.use_compiler) {
+  if (options_.threads < 0)
+    throw bad_argument("threads", std::to_string(options_.threads), "0 (all cores) or more");
+  tables_.push_back(std::make_unique<Table>(kFirstCapacity));
+  table_.store(tables_.back().get(), std::memory_order_release);
+}
+
+KernelStore::~KernelStore() = default;
+
+void KernelStore::insert(Table& table, std::uint64_t key, LoadedKernel const* kernel) {
+  std::size_t at = slot_of(key) & table.mask;
+  while (table.slots[at].kernel.load(std::memory_order_relaxed) != nullptr) at = (at + 1) & table.mask;
+  table.slots[at].key = key;
+  table.slots[at].kernel.store(kernel, std::memory_order_release);
+}
+
+void KernelStore::publish(std::uint64_t key, std::shared_ptr<LoadedKernel> kernel) {
+  std::lock_guard const lock(mutex_);
+  kernels_.push_back(std::move(kernel));
+  Table* current = tables_.back().get();
+  if (kernels_.size() * 2 > current->mask + 1) {
+    auto grown = std::make_unique<Table>((current->mask + 1) * 2);
+    for (std::size_t at = 0; at <= current->mask; ++at) {
+      if (LoadedKernel const* const old = current->slots[at].kernel.load(std::memory_order_relaxed)) {
+        insert(*grown, current->slots[at].key, old);
+      }
+    }
+    insert(*grown, key, kernels_.back().get());
+    tables_.push_back(std::move(grown));
+    table_.store(tables_.back().get(), std::memory_order_release);
+  } else {
+    insert(*current, key, kernels_.back().get());
+  }
+  counts_.loaded = kernels_.size();
+}
+
+LoadedKernel const& KernelStore::build(std::uint64_t key, Stream stream, Describe const& describe) {
+  if (!options_.load_during_capture && backend_.capturing(stream)) {
+    std::string const name = describe().name;
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format(
+            "kernel {}: it is not loaded yet and its stream is being captured into a graph; run the same "
+            "shapes once before the capture",
+            name),
+        "stream", "capturing", "a kernel that ran before the capture");
+  }
+  return build_or_wait(key, describe);
+}
+
+LoadedKernel const& KernelStore::build_or_wait(std::uint64_t key, Describe const& describe) {
+  std::promise<LoadedKernel const*> promise;
+  std::shared_future<LoadedKernel const*> other;
+  {
+    std::lock_guard const lock(mutex_);
+    if (LoadedKernel const* const kernel = find(key)) return *kernel;
+    auto const [at, mine] = in_progress_.try_emplace(key);
+    if (mine) {
+      at->second = promise.get_future().share();
+    } else {
+      other = at->second;
+    }
+  }
+  if (other.valid()) return *other.get();
+
+  auto const finish = [&] {
+    std::lock_guard const lock(mutex_);
+    in_progress_.erase(key);
+  };
+  try {
+    KernelRequest const request = describe();
+    try {
+      publish(key, make(request));
+    } catch (Error const& error) {
+      throw with_context(error, fmt::format("while preparing kernel {}", request.name));
+    }
+  } catch (...) {
+    finish();
+    promise.set_exception(std::current_exception());
+    throw;
+  }
+  LoadedKernel const* const kernel = find(key);
+  finish();
+  promise.set_value(kernel);
+  return *kernel;
+}
+
+std::shared_ptr<LoadedKernel> KernelStore::make(KernelRequest const& request) {
+  KernelImage image{
+      .entry = request.entry, .target = std::string(backend_.device().arch.target), .cubin = {}, .ptx = {}};
+  if (backend_.needs_code()) {
+    jit::CompileRequest const compile{.name = request.name,
+                                      .source = request.source,
+                                      .target = image.target,
+                                      .entry = request.entry,
+                                      .line_info = options_.line_info};
+    jit::Compiler const& used = compiler();
+    jit::Compiled compiled = cache_->get(compile, used);
+    {
+      std::lock_guard const lock(mutex_);
+      ++(compiled.from_cache ? counts_.from_disk : counts_.compiled);
+      counts_.seconds += compiled.seconds;
+    }
+    image.cubin = std::move(compiled.cubin);
+    image.ptx = std::move(compiled.ptx);
+  }
+  return backend_.load(image, request.dynamic_smem_bytes);
+}
+
+jit::Compiler const& KernelStore::compiler() {
+  std::lock_guard const lock(tools_mutex_);
+  if (compiler_ == nullptr) compiler_ = jit::make_compiler(options_.compiler, backend_.device().arch.target);
+  if (cache_ == nullptr) cache_ = std::make_unique<jit::KernelCache>(options_.cache_folders);
+  return *compiler_;
+}
+
+void KernelStore::build_in_background(std::vector<Item> items) {
+  std::erase_if(items, [this](Item const& item) { return find(item.key) != nullptr; });
+  if (items.empty()) return;
+  std::lock_guard const lock(mutex_);
+  if (pool_ == nullptr) pool_ = std::make_unique<ThreadPool>(options_.threads);
+  std::erase_if(background_, [](std::future<void> const& task) {
+    return task.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
+  for (Item& item : items) {
+    background_.push_back(pool_->submit([this, item = std::move(item)] {
+      try {
+        build_or_wait(item.key, item.describe);
+      } catch (...) {
+        // The get() that needs this kernel builds it again and reports.
+      }
+    }));
+  }
+}
+
+void KernelStore::wait() {
+  std::vector<std::future<void>> tasks;
+  {
+    std::lock_guard const lock(mutex_);
+    tasks.swap(background_);
+  }
+  for (std::future<void>& task : tasks) task.wait();
+}
+
+KernelStore::Counts KernelStore::counts() const {
+  std::lock_guard const lock(mutex_);
+  return counts_;
+}
+
+}  // namespace deepwell

@@ -1,0 +1,128 @@
+// From a plan's key to a kernel that is ready to run: memory, then the disk cache, then the compiler. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "base/thread_pool.hpp"
+#include "jit/jit.hpp"
+
+namespace deepwell {
+
+/// What a kernel is made from; only made when the kernel is not in memory.
+struct KernelRequest {
+  std::string name;                      // readable; part of the cache folder's name and of errors
+  std::string entry;                     // the extern "C" kernel
+  std::string source;                    // generated text
+  std::uint32_t dynamic_smem_bytes = 0;  // the most that launches will ask for
+};
+
+struct KernelStoreOptions {
+  std::string compiler;       // "nvrtc", "nvcc" or "" (nvrtc, else nvcc)
+  std::string cache_folders;  // "writable[:read-only...]"; empty: the option's default
+  bool line_info = false;
+  bool load_during_capture = true;              // false: a kernel first seen under stream capture is an error
+  int threads = 0;                              // for background builds; 0: all cores
+  std::shared_ptr<jit::Compiler> use_compiler;  // instead of looking for one (tests)
+};
+
+class KernelStore {
+ public:
+  using Describe = std::function<KernelRequest()>;
+  struct Item {
+    std::uint64_t key = 0;
+    Describe describe;
+  };
+
+  /// `backend` must outlive the store.
+  explicit KernelStore(Backend& backend, KernelStoreOptions options = {});
+  ~KernelStore();
+  KernelStore(KernelStore const&) = delete;
+  KernelStore& operator=(KernelStore const&) = delete;
+
+  /// The kernel of `key`, a 64-bit hash of all that the kernel is made from, target aside. `describe()` -> KernelRequest is
+  /// called only when the kernel is not in memory; one build per key runs at a time, others wait for it. The reference
+  /// holds as long as the store. Throws what the compiler, the cache or the backend throws, with the kernel's name in
+  /// front; a later call tries again. `stream` is where it will run: under capture a missing kernel is loaded if the
+  /// options allow it, else Error kUnsupported says what to warm.
+  template <class DescribeFn>
+  LoadedKernel const& get(std::uint64_t key, Stream stream, DescribeFn&& describe) {
+    if (LoadedKernel const* kernel = find(key)) return *kernel;
+    return build(key, stream, Describe(std::forward<DescribeFn>(describe)));
+  }
+
+  /// The kernel if it is in memory, else null: one hash lookup without a lock.
+  LoadedKernel const* find(std::uint64_t key) const {
+    Table const* const table = table_.load(std::memory_order_acquire);
+    for (std::size_t at = slot_of(key) & table->mask;; at = (at + 1) & table->mask) {
+      LoadedKernel const* const kernel = table->slots[at].kernel.load(std::memory_order_acquire);
+      if (kernel == nullptr) return nullptr;
+      if (table->slots[at].key == key) return kernel;
+    }
+  }
+
+  /// Starts building what is not in memory on background threads. A build that fails is tried again, and reported, by the
+  /// get() that needs it.
+  void build_in_background(std::vector<Item> items);
+  /// Returns when nothing is being built in the background.
+  void wait();
+
+  struct Counts {
+    std::uint64_t compiled = 0;  // by a compiler
+    std::uint64_t from_disk = 0;
+    std::uint64_t loaded = 0;  // kernels in memory
+    double seconds = 0;        // spent in compiling and reading
+  };
+  Counts counts() const;
+
+  /// The compiler that is used; looked for on first need. Throws Error kToolchain when there is none.
+  jit::Compiler const& compiler();
+
+ private:
+  struct Slot {
+    std::uint64_t key = 0;  // written before kernel is published
+    std::atomic<LoadedKernel const*> kernel{nullptr};
+  };
+  struct Table {
+    explicit Table(std::size_t capacity) : mask(capacity - 1), slots(std::make_unique<Slot[]>(capacity)) {}
+    std::size_t mask;
+    std::unique_ptr<Slot[]> slots;
+  };
+
+  static std::size_t slot_of(std::uint64_t key) {
+    return static_cast<std::size_t>((key * 0x9e3779b97f4a7c15u) >> 20);
+  }
+  static void insert(Table& table, std::uint64_t key, LoadedKernel const* kernel);
+  LoadedKernel const& build(std::uint64_t key, Stream stream, Describe const& describe);
+  LoadedKernel const& build_or_wait(std::uint64_t key, Describe const& describe);
+  std::shared_ptr<LoadedKernel> make(KernelRequest const& request);
+  void publish(std::uint64_t key, std::shared_ptr<LoadedKernel> kernel);
+
+  Backend& backend_;
+  KernelStoreOptions options_;
+  std::atomic<Table*> table_;
+
+  mutable std::mutex mutex_;                    // everything below
+  std::vector<std::unique_ptr<Table>> tables_;  // the last is current; older ones may still be read
+  std::vector<std::shared_ptr<LoadedKernel>> kernels_;
+  std::unordered_map<std::uint64_t, std::shared_future<LoadedKernel const*>> in_progress_;
+  std::vector<std::future<void>> background_;
+  Counts counts_;
+
+  std::mutex tools_mutex_;  // the two below are made on first need
+  std::shared_ptr<jit::Compiler> compiler_;
+  std::unique_ptr<jit::KernelCache> cache_;
+
+  std::unique_ptr<ThreadPool> pool_;  // last: joined first
+};
+
+}  // namespace deepwell
