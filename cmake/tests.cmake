@@ -30,3 +30,12 @@ dw_test(unit_ops unit/ops dw_ops dw_ref)
 dw_test(emu_tests emu dw_backend)
 dw_test(compile_tests compile dw_ops)
 dw_test(kernel_tests kernel dw_ops dw_ref dw_checkpoint)
+if(TARGET dw_cli)
+  dw_test(unit_cli unit/cli dw_cli)
+endif()
+
+# Checks of the tree itself, and the tests of those checks.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_test(NAME layers COMMAND ${Python3_EXECUTABLE} tools/check_layers.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+add_test(NAME docs COMMAND ${Python3_EXECUTABLE} tools/check_docs.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+add_test(NAME tools COMMAND ${Python3_EXECUTABLE} -m unittest discover -s tests/tools WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

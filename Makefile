@@ -1,0 +1,58 @@
+# Front door: each target does its own set-up, is safe to repeat, and does little when there is little to do.
+SHELL := /bin/bash
+BUILD := build/release
+SAMPLE := sample.safetensors
+DEVICE := best
+JOBS := $(shell nproc)
+TOOLKIT = export PATH="$$(tools/toolkit_path.sh):$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test build run test test-all format format-check clean
+
+help:  ## this list
+	@echo "make run        set up, build, write $(SAMPLE) if there is none, check every operation on the best device"
+	@echo "make test       set up, build everything, run all tests"
+	@echo "make test-all   the same, with every kernel compiled by every compiler for every target"
+	@echo "make build      set up and build without running anything"
+	@echo "make format     clang-format the C++ and CUDA sources (format-check: only say what would change)"
+	@echo "make clean      remove the build folder and the sample (the Python environment stays)"
+	@echo "variables:      DEVICE=cuda|emu:sm_120a|... SAMPLE=FILE JOBS=N BUILD=FOLDER"
+
+setup:
+	@tools/setup.sh run
+
+setup-test:
+	@tools/setup.sh test
+
+$(BUILD)/build.ninja:
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
+
+build: setup
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j$(JOBS)
+
+run: setup
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j$(JOBS) deepwell
+	@if [ ! -f "$(SAMPLE)" ]; then \
+	  $(BUILD)/deepwell sample --out "$(SAMPLE).part" && mv "$(SAMPLE).part" "$(SAMPLE)"; fi
+	@$(BUILD)/deepwell check --device "$(DEVICE)" --model "$(SAMPLE)"
+
+test: setup-test
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j$(JOBS)
+	@$(TOOLKIT) && python3 tools/run_tests.py $(BUILD) --jobs $(JOBS)
+
+test-all: setup-test
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j$(JOBS)
+	@$(TOOLKIT) && DEEPWELL_COMPILE_ALL=1 python3 tools/run_tests.py $(BUILD) --jobs $(JOBS)
+
+format:
+	@git ls-files '*.cpp' '*.hpp' '*.h' '*.cuh' | xargs -r clang-format-14 -i
+
+format-check:
+	@git ls-files '*.cpp' '*.hpp' '*.h' '*.cuh' | xargs -r clang-format-14 --dry-run --Werror
+
+clean:
+	@rm -rf $(BUILD) "$(SAMPLE)" "$(SAMPLE).part"
