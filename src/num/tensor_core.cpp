@@ -1,0 +1,434 @@
+// Tensor-core dot products: see tensor_core.hpp.
+//
+// How the loops compute it: a product of two operands is exact in `Real` (float for 8-bit operands, double otherwise), so
+// "align to the largest exponent and truncate toward zero F bits below it" is one multiplication by 2^(F - exponent), also
+// exact, and a truncating conversion to int32. Exponents are kept beside the values because products are not
+// renormalised. Both loops vectorise on plain SSE2 and NEON.
+//
+// Choices:
+// - A product with a zero factor, and a C of zero, take no part in the largest exponent.
+// - A sum beyond the largest f32 gives infinity of its sign.
+// - A sum of zero is +0.
+// - NaN: an operand, scale or C that is NaN, infinity times zero, infinities of both signs. The result is 0x7fffffff.
+#include "num/tensor_core.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+
+#include "base/error.hpp"
+#include "num/arithmetic.hpp"
+
+namespace deepwell::num {
+namespace {
+
+constexpr int kFractionBits = 25;     // of k32 and narrower MMAs
+constexpr int kFp4FractionBits = 35;  // of the k64 MMA
+constexpr int kFp4GroupK = 16;        // products summed exactly before scaling
+constexpr int kZeroExponent = -4096;  // below every exponent, also when added to another one
+
+/// 2^exponent; exponent within the normal range of double.
+double power_of_two(int exponent) {
+  return std::bit_cast<double>(static_cast<std::uint64_t>(exponent + 1023) << 52);
+}
+
+std::uint32_t canonical_nan(Format accumulator) {
+  return accumulator == Format::kF16 ? kCanonicalNan16 : kCanonicalNan;
+}
+
+/// sum * 2^lsb_exponent as a code. f32 truncates toward zero, f16 rounds to nearest even.
+std::uint32_t pack_sum(std::int64_t sum, int lsb_exponent, Format accumulator) {
+  if (sum == 0) return 0;
+  bool const negative = sum < 0;
+  std::uint64_t const magnitude =
+      negative ? 0 - static_cast<std::uint64_t>(sum) : static_cast<std::uint64_t>(sum);
+  if (accumulator == Format::kF16) {
+    double const value = static_cast<double>(magnitude) * power_of_two(lsb_exponent);
+    return encode(Format::kF16, negative ? -value : value);
+  }
+  std::uint32_t const sign = negative ? 0x80000000u : 0u;
+  int const width = std::bit_width(magnitude);
+  int const exponent = lsb_exponent + width - 1;
+  if (exponent > 127) return sign | 0x7f800000u;
+  int const unit = std::max(exponent, -126) - 23;  // exponent of the result's last place
+  int const shift = unit - lsb_exponent;
+  if (shift > 63) return sign;
+  std::uint32_t const significand =
+      static_cast<std::uint32_t>(shift >= 0 ? magnitude >> shift : magnitude << -shift);
+  if (exponent < -126) return sign | significand;
+  return sign | ((static_cast<std::uint32_t>(exponent + 126) << 23) + significand);
+}
+
+/// C, or a scale factor, as a number with its own exponent.
+struct Addend {
+  double value = 0;
+  int exponent = kZeroExponent;
+};
+
+Addend addend(Format format, std::uint32_t code) {
+  Unpacked const u = unpack(format, code);
+  return {.value = decode(format, code), .exponent = u.is_zero() ? kZeroExponent : u.exponent};
+}
+
+Addend addend_f32(std::uint32_t code) {
+  std::uint32_t const field = code >> 23 & 0xff;
+  if ((code & 0x7fffffffu) == 0) return {};
+  return {.value = std::bit_cast<float>(code), .exponent = field == 0 ? -126 : static_cast<int>(field) - 127};
+}
+
+template <class Real, int kCodes>
+struct Decoded {
+  std::array<Real, kCodes> value;
+  std::array<std::int16_t, kCodes> exponent;
+  std::array<bool, kCodes> special;  // NaN or infinity
+};
+
+/// `shift`: position of the format's low bit in its container.
+template <class Real, int kCodes>
+std::unique_ptr<Decoded<Real, kCodes>> make_decoded(Format format, int shift) {
+  auto table = std::make_unique<Decoded<Real, kCodes>>();
+  for (int code = 0; code < kCodes; ++code) {
+    Unpacked const u = unpack(format, static_cast<std::uint32_t>(code) >> shift);
+    table->value[code] = static_cast<Real>(decode(format, static_cast<std::uint32_t>(code) >> shift));
+    table->exponent[code] = static_cast<std::int16_t>(u.is_zero() ? kZeroExponent : u.exponent);
+    table->special[code] = u.is_nan || u.is_inf;
+  }
+  return table;
+}
+
+template <class Real, int kMaxK>
+struct Operand {
+  alignas(32) Real value[kMmaM][kMaxK];
+  alignas(32) std::int16_t exponent[kMmaM][kMaxK];
+  bool special[kMmaM];
+};
+
+Decoded<float, 256> const& decoded8(Format format) {
+  static auto const e4m3 = make_decoded<float, 256>(Format::kE4m3, 0);
+  static auto const e5m2 = make_decoded<float, 256>(Format::kE5m2, 0);
+  static auto const e3m2 = make_decoded<float, 256>(Format::kE3m2, 0);
+  static auto const e2m3 = make_decoded<float, 256>(Format::kE2m3, 0);
+  static auto const e2m1 = make_decoded<float, 256>(Format::kE2m1, 2);
+  switch (format) {
+    case Format::kE4m3: return *e4m3;
+    case Format::kE5m2: return *e5m2;
+    case Format::kE3m2: return *e3m2;
+    case Format::kE2m3: return *e2m3;
+    case Format::kE2m1: return *e2m1;
+    default:
+      throw bad_argument("format", std::string(info(format).name),
+                         "e4m3, e5m2, e3m2, e2m3 or e2m1 in 8-bit containers");
+  }
+}
+
+/// One element of a 16- or 32-bit format.
+template <class Operand>
+void load_element(Operand& out, int row, int i, Format format, std::uint32_t code) {
+  std::uint32_t bits = code;
+  int fraction_bits = 23, exponent_bits = 8;
+  double value;
+  if (format == Format::kBf16) {
+    bits <<= 16;
+    value = std::bit_cast<float>(bits);
+  } else if (format == Format::kTf32) {
+    bits = drop_tf32_tail(bits);
+    value = std::bit_cast<float>(bits);
+    out.special[row] |=
+        (code & 0x7fffffffu) > 0x7f800000u;  // a NaN whose payload lies in the dropped bits is one still
+    if ((code & 0x7fffffffu) > 0x7f800000u) value = std::numeric_limits<double>::quiet_NaN();
+  } else {
+    value = f16_to_float(static_cast<std::uint16_t>(code));
+    fraction_bits = 10;
+    exponent_bits = 5;
+  }
+  int const all_ones = (1 << exponent_bits) - 1;
+  int const field = static_cast<int>(bits >> fraction_bits) & all_ones;
+  int const bias = all_ones >> 1;
+  out.special[row] |= field == all_ones;
+  out.value[row][i] = value;
+  out.exponent[row][i] =
+      static_cast<std::int16_t>(value == 0 ? kZeroExponent : (field == 0 ? 1 : field) - bias);
+}
+
+template <class Real, int kMaxK, class Code>
+void load(Operand<Real, kMaxK>& out, Format format, int rows, int k, Code const* codes) {
+  for (int row = 0; row < rows; ++row) {
+    out.special[row] = false;
+    if constexpr (sizeof(Code) == 1) {
+      Decoded<float, 256> const& table = decoded8(format);
+      bool special = false;
+      for (int i = 0; i < k; ++i) {
+        int const code = codes[row * k + i];
+        out.value[row][i] = table.value[code];
+        out.exponent[row][i] = table.exponent[code];
+        special |= table.special[code];
+      }
+      out.special[row] = special;
+    } else {
+      for (int i = 0; i < k; ++i) load_element(out, row, i, format, codes[row * k + i]);
+    }
+    for (int i = k; i < kMaxK; ++i) {
+      out.value[row][i] = 0;
+      out.exponent[row][i] = kZeroExponent;
+    }
+  }
+}
+
+template <int kMaxK>
+int largest_exponent(std::int16_t const* a, std::int16_t const* b) {
+  std::int16_t largest[8];
+  for (int lane = 0; lane < 8; ++lane) largest[lane] = static_cast<std::int16_t>(2 * kZeroExponent);
+  for (int i = 0; i < kMaxK; i += 8) {
+    for (int lane = 0; lane < 8; ++lane) {
+      std::int16_t const sum = static_cast<std::int16_t>(a[i + lane] + b[i + lane]);
+      largest[lane] = std::max(largest[lane], sum);
+    }
+  }
+  return *std::max_element(largest, largest + 8);
+}
+
+/// Sum of trunc(a[i] * b[i] * scale). Each term is below 2^27.01 in magnitude, so eight of them fit in an int32 lane.
+template <class Real, int kMaxK>
+std::int64_t truncated_sum(Real const* a, Real const* b, Real scale) {
+  static_assert(kMaxK <= 32);
+  std::int32_t lanes[4] = {};
+  for (int i = 0; i < kMaxK; i += 4) {
+    for (int lane = 0; lane < 4; ++lane)
+      lanes[lane] += static_cast<std::int32_t>(a[i + lane] * b[i + lane] * scale);
+  }
+  return std::int64_t{lanes[0]} + lanes[1] + lanes[2] + lanes[3];
+}
+
+template <class Real>
+std::uint32_t special_result(Real const* a, Real const* b, int k, double c, Format accumulator) {
+  double sum = c;
+  for (int i = 0; i < k; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  if (std::isnan(sum)) return canonical_nan(accumulator);
+  return encode(accumulator, sum);
+}
+
+/// One step of the fused model: d = a b + c for the whole tile.
+template <class Real, int kMaxK>
+void fused_step(Operand<Real, kMaxK> const& a, Operand<Real, kMaxK> const& b,
+                MmaTile<std::uint8_t> const* scales, Format accumulator, std::uint32_t const* c,
+                std::uint32_t* d) {
+  // A float scale this small or large has the same effect as any beyond it: all 8-bit products lie within 2^-32 .. 2^32.
+  constexpr int kMinScale = sizeof(Real) == 4 ? -64 : -1000;
+  for (int m = 0; m < kMmaM; ++m) {
+    for (int n = 0; n < kMmaN; ++n) {
+      std::uint32_t const c_code = c[m * kMmaN + n];
+      std::uint32_t& out = d[m * kMmaN + n];
+      Addend const addend_c =
+          accumulator == Format::kF32 ? addend_f32(c_code) : addend(accumulator, c_code & 0xffffu);
+      int scale_exponent = 0;
+      if (scales) {
+        if (scales->scale_a[m] == 0xff || scales->scale_b[n] == 0xff) {
+          out = kCanonicalNan;
+          continue;
+        }
+        scale_exponent = scales->scale_a[m] + scales->scale_b[n] - 254;
+      }
+      if (a.special[m] || b.special[n] || !std::isfinite(addend_c.value)) {
+        out = special_result(a.value[m], b.value[n], kMaxK, addend_c.value, accumulator);
+        continue;
+      }
+      int const product_exponent = largest_exponent<kMaxK>(a.exponent[m], b.exponent[n]);
+      bool const all_zero = product_exponent <= kZeroExponent / 2;
+      int largest = addend_c.exponent;
+      if (!all_zero) largest = std::max(largest, product_exponent + scale_exponent);
+      if (largest == kZeroExponent) {
+        out = 0;
+        continue;
+      }
+      int const lsb_exponent = largest - kFractionBits;
+      std::int64_t sum = 0;
+      if (!all_zero) {
+        int const scale = std::max(scale_exponent - lsb_exponent, kMinScale);
+        sum = truncated_sum<Real, kMaxK>(a.value[m], b.value[n], static_cast<Real>(power_of_two(scale)));
+      }
+      if (addend_c.value != 0) sum += static_cast<std::int64_t>(addend_c.value * power_of_two(-lsb_exponent));
+      out = pack_sum(sum, lsb_exponent, accumulator);
+    }
+  }
+}
+
+template <class Code>
+void check_tile(MmaTile<Code> const& tile, int max_k) {
+  if (tile.k <= 0 || tile.k > max_k) {
+    throw bad_argument("k", fmt::format("{}", tile.k), fmt::format("1 to {}", max_k));
+  }
+  if (tile.accumulator != Format::kF32 && tile.accumulator != Format::kF16) {
+    throw bad_argument("accumulator", std::string(info(tile.accumulator).name), "f32 or f16");
+  }
+  bool const scaled = tile.scale_a || tile.scale_b;
+  if (scaled && (sizeof(Code) != 1 || !tile.scale_a || !tile.scale_b || tile.accumulator != Format::kF32)) {
+    throw bad_argument("scale_a, scale_b", "present",
+                       "both or none, with 8-bit operands and an f32 accumulator");
+  }
+}
+
+/// FP8 on Hopper: operands widened to f16; the elements with k mod 4 in {0, 1} first, on zero, then those with k mod 4
+/// in {2, 3}, then C in a separate FP32 addition.
+void mma_hopper_fp8(MmaTile<std::uint8_t> const& tile) {
+  if (tile.scale_a) throw bad_argument("scale_a", "present", "none: SM 9.0 has no block-scaled MMA");
+  for (Format format : {tile.a_format, tile.b_format}) {
+    if (format != Format::kE4m3 && format != Format::kE5m2) {
+      throw bad_argument("format", std::string(info(format).name), "e4m3 or e5m2 on SM 9.0");
+    }
+  }
+  std::uint32_t sums[kMmaM * kMmaN] = {};
+  std::array<std::uint8_t, kMmaM * 16> a;
+  std::array<std::uint8_t, kMmaN * 16> b;
+  for (int step = 0; step < 2; ++step) {
+    auto select = [&](std::uint8_t const* from, std::uint8_t* to, int rows) {
+      for (int row = 0; row < rows; ++row) {
+        for (int i = 0; i < tile.k / 2; ++i)
+          to[row * (tile.k / 2) + i] = from[row * tile.k + i / 2 * 4 + i % 2 + 2 * step];
+      }
+    };
+    select(tile.a, a.data(), kMmaM);
+    select(tile.b, b.data(), kMmaN);
+    auto operand_a = std::make_unique<Operand<float, 16>>();
+    auto operand_b = std::make_unique<Operand<float, 16>>();
+    load(*operand_a, tile.a_format, kMmaM, tile.k / 2, a.data());
+    load(*operand_b, tile.b_format, kMmaN, tile.k / 2, b.data());
+    fused_step(*operand_a, *operand_b, nullptr, tile.accumulator, sums, sums);
+  }
+  for (int i = 0; i < kMmaM * kMmaN; ++i) {
+    std::uint32_t const mask = tile.accumulator == Format::kF16 ? 0xffffu : 0xffffffffu;
+    tile.d[i] = add(tile.accumulator, sums[i], tile.c[i] & mask);
+  }
+}
+
+template <int kMaxK, class Code>
+void mma_wide(MmaTile<Code> const& tile) {
+  check_tile(tile, kMaxK);
+  Operand<double, kMaxK> a, b;
+  load(a, tile.a_format, kMmaM, tile.k, tile.a);
+  load(b, tile.b_format, kMmaN, tile.k, tile.b);
+  fused_step(a, b, nullptr, tile.accumulator, tile.c, tile.d);
+}
+
+}  // namespace
+
+void mma(TensorCore core, MmaTile<std::uint8_t> const& tile) {
+  check_tile(tile, 32);
+  if (core == TensorCore::kHopper) return mma_hopper_fp8(tile);
+  Operand<float, 32> a, b;
+  load(a, tile.a_format, kMmaM, tile.k, tile.a);
+  load(b, tile.b_format, kMmaN, tile.k, tile.b);
+  fused_step(a, b, tile.scale_a ? &tile : nullptr, tile.accumulator, tile.c, tile.d);
+}
+
+void mma(TensorCore, MmaTile<std::uint16_t> const& tile) {
+  if (tile.a_format != tile.b_format || (tile.a_format != Format::kBf16 && tile.a_format != Format::kF16)) {
+    throw bad_argument("a_format, b_format",
+                       fmt::format("{}, {}", info(tile.a_format).name, info(tile.b_format).name),
+                       "both bf16 or both f16");
+  }
+  mma_wide<16>(tile);
+}
+
+void mma(TensorCore, MmaTile<std::uint32_t> const& tile) {
+  if (tile.a_format != Format::kTf32 || tile.b_format != Format::kTf32) {
+    throw bad_argument("a_format, b_format",
+                       fmt::format("{}, {}", info(tile.a_format).name, info(tile.b_format).name), "tf32");
+  }
+  mma_wide<8>(tile);
+}
+
+void mma_fp4(MmaFp4Tile const& tile) {
+  if (tile.blocks != 2 && tile.blocks != 4)
+    throw bad_argument("blocks", fmt::format("{}", tile.blocks), "2 or 4");
+  if (tile.scale_format != Format::kUe8m0 && tile.scale_format != Format::kUe4m3) {
+    throw bad_argument("scale_format", std::string(info(tile.scale_format).name), "ue8m0 or ue4m3");
+  }
+  constexpr int kK = 64, kGroups = kK / kFp4GroupK;
+  // e2m1 in halves: 0, 1, 2, 3, 4, 6, 8, 12
+  static constexpr std::int16_t kHalves[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  alignas(32) std::int16_t a[kMmaM][kK], b[kMmaN][kK];
+  auto widen = [](std::uint8_t const* packed, std::int16_t* out, int bytes) {
+    for (int i = 0; i < bytes; ++i) {
+      out[2 * i] = kHalves[packed[i] & 0xf];
+      out[2 * i + 1] = kHalves[packed[i] >> 4];
+    }
+  };
+  widen(tile.a, &a[0][0], kMmaM * kK / 2);
+  widen(tile.b, &b[0][0], kMmaN * kK / 2);
+
+  int const scale_fraction_bits = info(tile.scale_format).fraction_bits;
+  int const product_fraction_bits =
+      2 + 2 * scale_fraction_bits;  // two factors in halves, two scale significands
+  for (int m = 0; m < kMmaM; ++m) {
+    for (int n = 0; n < kMmaN; ++n) {
+      std::uint32_t& out = tile.d[m * kMmaN + n];
+      std::uint32_t const c_code = tile.c[m * kMmaN + n];
+      Addend const c = addend_f32(c_code);
+      bool nan = std::isnan(c.value);
+      std::int64_t groups[kGroups];
+      int exponents[kGroups];
+      int largest = c.exponent;
+      for (int g = 0; g < kGroups; ++g) {
+        int const block = g * tile.blocks / kGroups;
+        Unpacked const scale_a = unpack(tile.scale_format, tile.scale_a[m * tile.blocks + block]);
+        Unpacked const scale_b = unpack(tile.scale_format, tile.scale_b[n * tile.blocks + block]);
+        nan |= scale_a.is_nan || scale_b.is_nan;
+        std::int32_t sum = 0;
+        for (int i = g * kFp4GroupK; i < (g + 1) * kFp4GroupK; ++i) sum += a[m][i] * b[n][i];
+        groups[g] = std::int64_t{sum} * scale_a.significand * scale_b.significand;
+        exponents[g] = scale_a.exponent + scale_b.exponent;
+        if (groups[g] != 0) largest = std::max(largest, exponents[g]);
+      }
+      if (nan) {
+        out = kCanonicalNan;
+        continue;
+      }
+      if (std::isinf(c.value)) {
+        out = c_code;
+        continue;
+      }
+      if (largest == kZeroExponent) {
+        out = 0;
+        continue;
+      }
+      int const lsb_exponent = largest - kFp4FractionBits;
+      // Truncation toward zero of value * 2^-lsb_exponent; all factors are exact in double (below 2^53).
+      std::int64_t sum = 0;
+      if (c.value != 0) sum += static_cast<std::int64_t>(c.value * power_of_two(-lsb_exponent));
+      for (int g = 0; g < kGroups; ++g) {
+        if (groups[g] == 0) continue;
+        int const shift = exponents[g] - product_fraction_bits - lsb_exponent;
+        sum +=
+            static_cast<std::int64_t>(static_cast<double>(groups[g]) * power_of_two(std::max(shift, -1000)));
+      }
+      out = pack_sum(sum, lsb_exponent, Format::kF32);
+    }
+  }
+}
+
+void mma_int(MmaIntTile const& tile) {
+  if (tile.k <= 0 || tile.k > 32) throw bad_argument("k", fmt::format("{}", tile.k), "1 to 32");
+  auto element = [](bool is_signed, std::uint8_t byte) {
+    return is_signed ? static_cast<std::int32_t>(static_cast<std::int8_t>(byte)) : std::int32_t{byte};
+  };
+  for (int m = 0; m < kMmaM; ++m) {
+    for (int n = 0; n < kMmaN; ++n) {
+      std::int64_t sum = static_cast<std::int32_t>(tile.c[m * kMmaN + n]);
+      for (int i = 0; i < tile.k; ++i) {
+        sum +=
+            element(tile.a_signed, tile.a[m * tile.k + i]) * element(tile.b_signed, tile.b[n * tile.k + i]);
+      }
+      if (tile.satfinite) {
+        sum = std::clamp<std::int64_t>(sum, std::numeric_limits<std::int32_t>::min(),
+                                       std::numeric_limits<std::int32_t>::max());
+      }
+      tile.d[m * kMmaN + n] = static_cast<std::uint32_t>(sum);
+    }
+  }
+}
+
+}  // namespace deepwell::num
