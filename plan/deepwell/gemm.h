@@ -15,29 +15,32 @@ enum class ScaleKind : int {
   kF32,    // FP32 values, honoured as they are
 };
 
-inline constexpr int kTileK = 128;   // elements of k per stage of the ring
-inline constexpr int kStepK = 32;    // elements of k per scale group of the finest granularity, and per k32 MMA
+inline constexpr int kTileK = 128;  // elements of k per stage of the ring
+inline constexpr int kStepK = 32;  // elements of k per scale group of the finest granularity, and per k32 MMA
 
 /// All that specialises the kernel at compile time.
 struct GemmPlan {
-  Dtype x, y;                    // kE4m3 or kE2m1
-  Dtype d;                       // kBf16 or kF32
+  Dtype x, y;  // kE4m3 or kE2m1
+  Dtype d;     // kBf16 or kF32
   ScaleKind x_scale, y_scale;
-  int x_gran_k, y_gran_k;        // elements of k per scale: 32 or 128
-  bool swap;                     // x is b: the MMA's rows are columns of d
-  int tile_rows, tile_cols;      // CTA tile: rows of x, rows of y
-  int warps_rows, warps_cols;    // how the math warps split the tile
-  int stages;                    // depth of the ring
-  bool native_e2m1;              // e2m1 stays in its container in a mixed product; else it is widened to e4m3 (same value)
-  bool every_reader_arrives;     // each lane releases a stage by itself (for tools that do not follow __syncwarp)
+  int x_gran_k, y_gran_k;      // elements of k per scale: 32 or 128
+  bool swap;                   // x is b: the MMA's rows are columns of d
+  int tile_rows, tile_cols;    // CTA tile: rows of x, rows of y
+  int warps_rows, warps_cols;  // how the math warps split the tile
+  int stages;                  // depth of the ring
+  bool
+      native_e2m1;  // e2m1 stays in its container in a mixed product; else it is widened to e4m3 (same value)
+  bool
+      every_reader_arrives;  // each lane releases a stage by itself (for tools that do not follow __syncwarp)
   bool operator==(GemmPlan const&) const = default;
 };
 
 // The one list of the fields: text, key, hash and printer are made from it. V(type, name).
-#define DW_GEMM_PLAN_FIELDS(V)                                                                                       \
-  V(Dtype, x) V(Dtype, y) V(Dtype, d) V(ScaleKind, x_scale) V(ScaleKind, y_scale) V(int, x_gran_k) V(int, y_gran_k) \
-  V(bool, swap) V(int, tile_rows) V(int, tile_cols) V(int, warps_rows) V(int, warps_cols) V(int, stages)             \
-  V(bool, native_e2m1) V(bool, every_reader_arrives)
+#define DW_GEMM_PLAN_FIELDS(V)                                                                               \
+  V(Dtype, x)                                                                                                \
+  V(Dtype, y) V(Dtype, d) V(ScaleKind, x_scale) V(ScaleKind, y_scale) V(int, x_gran_k) V(int, y_gran_k)      \
+      V(bool, swap) V(int, tile_rows) V(int, tile_cols) V(int, warps_rows) V(int, warps_cols) V(int, stages) \
+          V(bool, native_e2m1) V(bool, every_reader_arrives)
 
 DW_HD constexpr int math_warps(GemmPlan const& p) { return p.warps_rows * p.warps_cols; }
 DW_HD constexpr int threads(GemmPlan const& p) { return (math_warps(p) + 1) * 32; }
@@ -46,11 +49,14 @@ DW_HD constexpr int threads(GemmPlan const& p) { return (math_warps(p) + 1) * 32
 DW_HD constexpr int row_bytes(Dtype operand) { return kTileK * bits_of(operand) / 8; }
 
 /// Scale words (4 bytes each) that one stage holds for one row: one word of four exponents, or the FP32 values of the stage.
-DW_HD constexpr int scale_words(ScaleKind kind, int gran_k) { return kind == ScaleKind::kF32 ? kTileK / gran_k : 1; }
+DW_HD constexpr int scale_words(ScaleKind kind, int gran_k) {
+  return kind == ScaleKind::kF32 ? kTileK / gran_k : 1;
+}
 
 /// Whether the MMA of a target with block scaling takes four-bit operands as they are, 64 elements of k at a time.
 DW_HD constexpr bool uses_k64(GemmPlan const& p) {
-  return p.x == Dtype::kE2m1 && p.y == Dtype::kE2m1 && p.x_scale == ScaleKind::kUe8m0 && p.y_scale == ScaleKind::kUe8m0;
+  return p.x == Dtype::kE2m1 && p.y == Dtype::kE2m1 && p.x_scale == ScaleKind::kUe8m0 &&
+         p.y_scale == ScaleKind::kUe8m0;
 }
 
 /// Byte offsets in dynamic shared memory: the host sizes the launch with it, the kernel addresses with it.
@@ -90,30 +96,30 @@ enum class Source : int {
 
 /// One operand as the kernel sees it. Strides are in bytes.
 struct GemmOperandArgs {
-  TensorMap data_map;             // (k bytes, rows, batch), box (row_bytes, tile rows, 1)
-  TensorMap scale_map;            // kUe8m0 words, (rows, words, batch), box (tile rows, 1, 1)
-  unsigned char const* data;      // [batch, rows, k] e4m3 or [batch, rows, k / 2] packed e2m1
-  unsigned char const* scale;     // [batch, ceil(rows / gran_mn), ceil(k / gran_k)] values, bytes or words
+  TensorMap data_map;          // (k bytes, rows, batch), box (row_bytes, tile rows, 1)
+  TensorMap scale_map;         // kUe8m0 words, (rows, words, batch), box (tile rows, 1, 1)
+  unsigned char const* data;   // [batch, rows, k] e4m3 or [batch, rows, k / 2] packed e2m1
+  unsigned char const* scale;  // [batch, ceil(rows / gran_mn), ceil(k / gran_k)] values, bytes or words
   long long data_pitch, data_batch_stride;
   long long scale_row_stride, scale_k_stride, scale_batch_stride;
   Source data_source, scale_source;
   int rows;
-  int gran_mn_log2;               // 0 or 7: rows that share a scale
+  int gran_mn_log2;  // 0 or 7: rows that share a scale
 };
 
 struct GemmArgs {
   GemmOperandArgs x, y;
-  void* d;                        // [batch, m, n]
-  void const* c;                  // [batch, m, n] of d's type, or null
+  void* d;                            // [batch, m, n]
+  void const* c;                      // [batch, m, n] of d's type, or null
   long long d_pitch, d_batch_stride;  // elements
   long long c_pitch, c_batch_stride;  // elements
-  int k;                          // elements, a multiple of 32
+  int k;                              // elements, a multiple of 32
   int row_tiles, col_tiles;
-  int splits;                     // CTAs that share a tile along k
+  int splits;  // CTAs that share a tile along k
   int k_tiles_per_split;
-  int paired_stores;              // two neighbouring columns of d (and c) may be accessed as one
-  float* partials;                // [tiles][splits][tile_rows * tile_cols], split-K only
-  unsigned* counters;             // [tiles], zero before and after each launch, split-K only
+  int paired_stores;   // two neighbouring columns of d (and c) may be accessed as one
+  float* partials;     // [tiles][splits][tile_rows * tile_cols], split-K only
+  unsigned* counters;  // [tiles], zero before and after each launch, split-K only
 };
 
 /// Which tile a CTA works on. Tiles are visited in bands of kBand row tiles, so that CTAs that run together share operands.

@@ -1,0 +1,66 @@
+// What the load warp does for one operand and one stage: a tile of data and the scales of its rows, from a tensor map, in
+// four-byte words, or byte by byte, as the arguments say. Everything outside the tensor arrives as zeros (data) or as some
+// valid row's scale, never as what happens to lie in memory.
+#pragma once
+
+#include "deepwell/gemm.h"
+#include "deepwell/prim/fragments.cuh"
+#include "deepwell/ptx/async_copy.cuh"
+#include "deepwell/ptx/memory.cuh"
+
+namespace deepwell {
+
+/// Copies rows `first_row` .. of k tile `k_tile` byte by byte into the layout that TMA would have written.
+template <int kRowBytes, int kTileRows>
+__device__ __forceinline__ void load_tile_plain(SmemAddr tile, GemmOperandArgs const& operand, int first_row,
+                                                int k_tile, int batch, int k_bytes, int lane) {
+  unsigned char const* const base = operand.data + batch * operand.data_batch_stride;
+  for (int word = lane; word < kTileRows * (kRowBytes / 4); word += 32) {
+    int const row = word / (kRowBytes / 4);
+    int const byte = word % (kRowBytes / 4) * 4;
+    int64 const at = static_cast<int64>(k_tile) * kRowBytes + byte;
+    uint32 value = 0;
+    if (first_row + row < operand.rows) {
+      unsigned char const* const from = base + (first_row + row) * operand.data_pitch + at;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (at + i < k_bytes) value |= load_global_u8(from + i) << (8 * i);
+      }
+    }
+    store_shared_u32(tile + (swizzled_chunk<kRowBytes>(row, byte / 16) + byte % 16), value);
+  }
+}
+
+/// Brings the scales of `kTileRows` rows for one k tile: [scale_words][kTileRows] words. `k_groups` counts the operand's scales
+/// along k. Returns through the barrier protocol of the caller: words by cp.async, bytes by plain stores.
+template <ScaleKind kKind, int kGranK, int kTileRows>
+__device__ __forceinline__ void load_scales(SmemAddr to, GemmOperandArgs const& operand, int first_row,
+                                            int k_tile, int batch, int k_groups, int lane) {
+  unsigned char const* const base = operand.scale + batch * operand.scale_batch_stride;
+  constexpr int kWords = scale_words(kKind, kGranK);
+  for (int i = lane; i < kTileRows * kWords; i += 32) {
+    int const in_tile = i % kTileRows;
+    int const row = first_row + in_tile < operand.rows ? first_row + in_tile : operand.rows - 1;
+    unsigned char const* const from = base + (row >> operand.gran_mn_log2) * operand.scale_row_stride;
+    SmemAddr const at = to + i * 4;
+    if constexpr (kKind == ScaleKind::kF32) {
+      int const group = kGranK == 128 ? k_tile : 4 * k_tile + i / kTileRows;
+      if (group < k_groups) cp_async_4(at, from + group * operand.scale_k_stride);
+    } else {
+      int const word = kGranK == 128 ? k_tile / 4 : k_tile;
+      if (operand.scale_source == Source::kWords) {
+        cp_async_4(at, from + word * operand.scale_k_stride);
+      } else {
+        uint32 value = 0;
+#pragma unroll
+        for (int byte = 0; byte < 4; ++byte) {
+          int const group = 4 * word + byte;
+          if (group < k_groups) value |= load_global_u8(from + group * operand.scale_k_stride) << (8 * byte);
+        }
+        store_shared_u32(at, value);
+      }
+    }
+  }
+}
+
+}  // namespace deepwell

@@ -1,0 +1,66 @@
+// Loads, stores and atomics (PTX ISA 9.7.9).
+#pragma once
+
+#include "deepwell/ptx/types.cuh"
+
+namespace deepwell {
+
+/// ld.global.nc of one byte.
+__device__ __forceinline__ uint32 load_global_u8(void const* from) {
+  uint32 value;
+  asm volatile("ld.global.nc.u8 %0, [%1];" : "=r"(value) : "l"(from));
+  return value;
+}
+
+/// ld.global.nc of four bytes, a multiple of four.
+__device__ __forceinline__ uint32 load_global_u32(void const* from) {
+  uint32 value;
+  asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(value) : "l"(from));
+  return value;
+}
+
+/// ld.shared of two bytes.
+__device__ __forceinline__ uint32 load_shared_u16(SmemAddr from) {
+  uint16 value;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(value) : "r"(from.value) : "memory");
+  return value;
+}
+
+/// ld.shared of four bytes.
+__device__ __forceinline__ uint32 load_shared_u32(SmemAddr from) {
+  uint32 value;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(value) : "r"(from.value) : "memory");
+  return value;
+}
+
+/// st.shared of four bytes.
+__device__ __forceinline__ void store_shared_u32(SmemAddr to, uint32 value) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(to.value), "r"(value) : "memory");
+}
+
+/// ld.global.v4.f32, 16-byte aligned.
+__device__ __forceinline__ void load_global_f32x4(float (&value)[4], void const* from) {
+  asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(value[0]), "=f"(value[1]), "=f"(value[2]), "=f"(value[3])
+               : "l"(from)
+               : "memory");
+}
+
+/// st.global.v4.f32, 16-byte aligned.
+__device__ __forceinline__ void store_global_f32x4(void* to, float const (&value)[4]) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(value[0]), "f"(value[1]),
+               "f"(value[2]), "f"(value[3])
+               : "memory");
+}
+
+/// atom.global.add.u32, acquire and release at GPU scope; returns the value before.
+__device__ __forceinline__ uint32 atomic_add_acq_rel(unsigned* at, uint32 value) {
+  uint32 before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(at), "r"(value)
+               : "memory");
+  return before;
+}
+
+}  // namespace deepwell
