@@ -4,6 +4,7 @@
 //   warp            role        reads                    writes
 //   0 .. W-1        math_role   x, y, scales             d (or partials, then d)
 //   W               load_role   global (TMA, cp.async)   x, y, scales
+//   W+1 .. W+3      none: they fill the load warp's warpgroup, where the plan moves registers
 //
 //   barrier         init                                   arrives                            waits
 //   full[stage]     1, + 32 with words, + 32 with bytes    load warp, TMA unit, cp.async      math warps
@@ -24,6 +25,7 @@
 #include "deepwell/prim/ring.cuh"
 #include "deepwell/prim/scales.cuh"
 #include "deepwell/ptx/mma.cuh"
+#include "deepwell/ptx/registers.cuh"
 
 namespace deepwell {
 
@@ -103,9 +105,11 @@ struct GemmMx {
     grid_dependency_wait();
     grid_launch_dependents();
     Work const work = work_of(args);
-    if (threadIdx.x / 32 == kMathWarps) {
-      load_role(args, smem, work);
+    if (threadIdx.x / 32 >= kMathWarps) {
+      if constexpr (moves_registers(P)) registers_decrease<72>();
+      if (threadIdx.x / 32 == kMathWarps) load_role(args, smem, work);
     } else {
+      if constexpr (moves_registers(P)) registers_increase<216>();
       math_role(args, smem, work);
     }
   }
@@ -285,25 +289,24 @@ struct GemmMx {
   }
 
   __device__ static void multiply_stage(Accumulators& acc, Stage const& stage) {
-    uint32 y[kYTiles][kSteps][2];
-#pragma unroll
-    for (int j = 0; j < kYTiles; ++j)
-      load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
     if constexpr (Target::kBlockScaled) {
       ScaleWords words;
       bool const inside = load_scale_words(words, stage);
       if (kAllInside || inside) {
-        multiply_inside(acc, stage, y, words);
+        multiply_inside(acc, stage, words);
         return;
       }
-      if constexpr (kMayGoInside) multiply_outside(acc, stage, y, words);
+      if constexpr (kMayGoInside) multiply_outside(acc, stage, words);
     } else {
-      multiply_outside(acc, stage, y, ScaleWords{});
+      multiply_outside(acc, stage, ScaleWords{});
     }
   }
 
-  __device__ static void multiply_inside(Accumulators& acc, Stage const& stage,
-                                         uint32 const (&y)[kYTiles][kSteps][2], ScaleWords const& words) {
+  __device__ static void multiply_inside(Accumulators& acc, Stage const& stage, ScaleWords const& words) {
+    uint32 y[kYTiles][kSteps][2];
+#pragma unroll
+    for (int j = 0; j < kYTiles; ++j)
+      load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
     unrolled<0, kXTiles>([&]<int kI>() {
       uint32 x[kSteps][4];
       load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);
@@ -345,8 +348,8 @@ struct GemmMx {
     }
   }
 
-  __device__ static void multiply_outside(Accumulators& acc, Stage const& stage,
-                                          uint32 const (&y)[kYTiles][kSteps][2], ScaleWords words) {
+  /// Fragments of y are loaded again for each x tile: held, they and the partial sums would spill.
+  __device__ static void multiply_outside(Accumulators& acc, Stage const& stage, ScaleWords words) {
     constexpr int kStepsPerGroup = 4 / kGroups;
     int const g = stage.lane / 4;
     int const t = stage.lane % 4;
@@ -361,23 +364,22 @@ struct GemmMx {
     unrolled<0, kXTiles>([&]<int kI>() {
       uint32 x[kSteps][4];
       load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);
-      unrolled<0, kGroups>([&]<int kGroup>() {
-        uint32 scale_x[2] = {};
-        if constexpr (!kXInside) {
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            scale_x[half] = outside_scale<P.x_scale, P.x_gran_k, P.tile_rows>(
-                stage.scale_x, stage.row + 16 * kI + g + 8 * half, kGroup, stage);
-          }
-        }
-        unrolled<0, kYTiles>([&]<int kJ>() {
+      unrolled<0, kYTiles>([&]<int kJ>() {
+        uint32 y[kSteps][2];
+        load_col_fragments<kYForm, kSteps>(y, stage.y, stage.col + 8 * kJ, stage.lane);
+        unrolled<0, kGroups>([&]<int kGroup>() {
           float partial[4] = {};
           unrolled<kGroup * kStepsPerGroup, (kGroup + 1) * kStepsPerGroup>(
-              [&]<int kStep>() { mma<kI, kJ, kStep>(partial, x[kStep], y[kJ][kStep], words); });
+              [&]<int kStep>() { mma<kI, kJ, kStep>(partial, x[kStep], y[kStep], words); });
+          uint32 scale_x[2] = {};
           uint32 scale_y[2] = {};
-          if constexpr (!kYInside) {
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
+          for (int half = 0; half < 2; ++half) {
+            if constexpr (!kXInside) {
+              scale_x[half] = outside_scale<P.x_scale, P.x_gran_k, P.tile_rows>(
+                  stage.scale_x, stage.row + 16 * kI + g + 8 * half, kGroup, stage);
+            }
+            if constexpr (!kYInside) {
               scale_y[half] = outside_scale<P.y_scale, P.y_gran_k, P.tile_cols>(
                   stage.scale_y, stage.col + 8 * kJ + 2 * t + half, kGroup, stage);
             }

@@ -10,7 +10,7 @@ namespace deepwell {
 __device__ __forceinline__ void tma_load_3d(SmemAddr to, void const* tensor_map, int c0, int c1, int c2,
                                             SmemAddr barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
+      "cp.async.bulk.tensor.3d.shared::cta.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
       "%5}], [%2];" ::"r"(to.value),
       "l"(tensor_map), "r"(barrier.value), "r"(c0), "r"(c1), "r"(c2)
       : "memory");
