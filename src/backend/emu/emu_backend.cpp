@@ -1,0 +1,169 @@
+// The emulator as a Backend.
+#include "backend/emu/emu_backend.hpp"
+
+#include <unistd.h>
+
+#include <bit>
+#include <cstring>
+
+#include "backend/checks.hpp"
+
+namespace deepwell {
+namespace {
+
+class EmuKernel : public LoadedKernel {
+ public:
+  EmuKernel(EmuBackend const* owner, std::shared_ptr<emu::Module const> module, std::string entry,
+            std::uint32_t dynamic_smem_bytes)
+      : owner_(owner),
+        module_(std::move(module)),
+        entry_(std::move(entry)),
+        dynamic_smem_bytes_(dynamic_smem_bytes) {}
+  std::string_view entry() const override { return entry_; }
+  EmuBackend const* owner() const { return owner_; }
+  emu::Module const& module() const { return *module_; }
+  std::uint32_t dynamic_smem_bytes() const { return dynamic_smem_bytes_; }
+
+ private:
+  EmuBackend const* owner_;
+  std::shared_ptr<emu::Module const> module_;
+  std::string entry_;
+  std::uint32_t dynamic_smem_bytes_;
+};
+
+std::size_t host_memory_bytes() {
+  long const pages = sysconf(_SC_PHYS_PAGES);
+  long const page_bytes = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page_bytes > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page_bytes)
+                                     : 0;
+}
+
+}  // namespace
+
+EmuBackend::EmuBackend(std::string_view device) : profile_(emu::parse_profile(device)) {
+  info_.arch = arch_by_target(profile_.target);
+  info_.sm_count = profile_.sm_count;
+  info_.id = fmt::format("emu:{}", profile_.target);
+  if (profile_.sm_count != info_.arch.default_sm_count) info_.id += fmt::format(":{}", profile_.sm_count);
+  info_.name = fmt::format("emulated {}, {} SMs", profile_.target, profile_.sm_count);
+  info_.memory_bytes = host_memory_bytes();
+  notes_ = memory_.allocate(kNoteCount * sizeof(std::uint32_t), "notes");
+  memory_.fill(notes_, kNoteCount * sizeof(std::uint32_t), std::byte{0});
+}
+
+EmuBackend::~EmuBackend() = default;
+
+DeviceAddress EmuBackend::allocate(std::size_t bytes) {
+  check_allocation(bytes);
+  return memory_.allocate(bytes);
+}
+
+void EmuBackend::release(DeviceAddress address) { memory_.release(address); }
+
+DeviceAddress EmuBackend::allocate_zeroed(std::size_t bytes) {
+  DeviceAddress const address = allocate(bytes);
+  memory_.fill(address, bytes, std::byte{0});
+  return address;
+}
+
+DeviceAddress EmuBackend::allocate_async(std::size_t bytes, Stream) {
+  check_allocation(bytes);
+  return memory_.allocate(bytes, "workspace");
+}
+
+void EmuBackend::release_async(DeviceAddress address, Stream) { memory_.release(address); }
+
+void EmuBackend::copy_to_device(DeviceAddress to, std::span<std::byte const> from, Stream) {
+  if (!from.empty()) memory_.write(to, from);
+}
+
+void EmuBackend::copy_to_host(std::span<std::byte> to, DeviceAddress from, Stream) {
+  if (!to.empty()) memory_.read(from, to);
+}
+
+void EmuBackend::fill(DeviceAddress to, std::size_t bytes, std::byte value, Stream) {
+  if (bytes > 0) memory_.fill(to, bytes, value);
+}
+
+TensorMap EmuBackend::encode(TensorMapSpec const& spec) {
+  return std::bit_cast<TensorMap>(emu::encode_tensor_map(driver_values(spec)));
+}
+
+std::shared_ptr<LoadedKernel> EmuBackend::load(KernelImage const& image, std::uint32_t dynamic_smem_bytes) {
+  check_image(image);
+  if (image.ptx.empty()) {
+    throw bad_argument("image", fmt::format("kernel {} without PTX", image.entry),
+                       "PTX: the emulator runs nothing else");
+  }
+  std::shared_ptr<emu::Module const> module;
+  {
+    std::lock_guard const lock(mutex_);
+    if (auto const known = modules_.find(image.ptx); known != modules_.end()) module = known->second;
+  }
+  if (module == nullptr) {
+    module = emu::Module::parse(image.ptx, profile_, image.entry + ".ptx");
+    std::lock_guard const lock(mutex_);
+    module = modules_.try_emplace(image.ptx, module).first->second;
+  }
+  std::string known;
+  for (emu::KernelInfo const& kernel : module->kernels()) {
+    if (kernel.name != image.entry) {
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", kernel.name);
+      continue;
+    }
+    std::size_t const smem = kernel.static_smem_bytes + dynamic_smem_bytes;
+    if (smem > static_cast<std::size_t>(profile_.smem_per_cta)) {
+      throw bad_argument("dynamic_smem_bytes",
+                         fmt::format("{} and {} of static shared memory for kernel {}", dynamic_smem_bytes,
+                                     kernel.static_smem_bytes, image.entry),
+                         fmt::format("at most {} together on {}", profile_.smem_per_cta, profile_.target));
+    }
+    return std::make_shared<EmuKernel>(this, std::move(module), image.entry, dynamic_smem_bytes);
+  }
+  throw bad_argument("entry", image.entry, known.empty() ? "a kernel; the PTX has none" : "one of " + known);
+}
+
+void EmuBackend::launch(LoadedKernel const& kernel, LaunchSpec const& spec,
+                        std::span<std::byte const> params) {
+  auto const* const own = dynamic_cast<EmuKernel const*>(&kernel);
+  if (own == nullptr || own->owner() != this) {
+    throw bad_argument("kernel", fmt::format("{}, loaded elsewhere", kernel.entry()),
+                       fmt::format("a kernel that this backend ({}) loaded", info_.id));
+  }
+  check_launch(own->entry(), spec, own->dynamic_smem_bytes());
+  emu::LaunchConfig const config{.grid = spec.grid,
+                                 .block = {spec.threads, spec.threads_y, spec.threads_z},
+                                 .cluster = spec.cluster,
+                                 .dynamic_smem_bytes = spec.dynamic_smem_bytes};
+  emu::Statistics const statistics =
+      emu::launch(own->module(), own->entry(), config, params, memory_, options(), profile_);
+  std::lock_guard const lock(mutex_);
+  last_statistics_ = statistics;
+}
+
+void EmuBackend::synchronize(Stream) {}
+
+std::uint64_t EmuBackend::capture_id(Stream) { return 0; }
+
+std::vector<std::uint32_t> EmuBackend::read_notes() const {
+  std::vector<std::uint32_t> values(kNoteCount);
+  memory_.read(notes_, std::as_writable_bytes(std::span(values)));
+  return values;
+}
+
+void EmuBackend::set_options(emu::Options const& options) {
+  std::lock_guard const lock(mutex_);
+  options_ = options;
+}
+
+emu::Options EmuBackend::options() const {
+  std::lock_guard const lock(mutex_);
+  return options_;
+}
+
+emu::Statistics EmuBackend::last_statistics() const {
+  std::lock_guard const lock(mutex_);
+  return last_statistics_;
+}
+
+}  // namespace deepwell
