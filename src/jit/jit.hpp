@@ -15,8 +15,10 @@
 namespace deepwell::jit {
 
 struct CompileRequest {
-  std::string name;    // readable, becomes part of the cache folder's name: "gemm_mx_e4m3_e4m3_bf16_t128x128x128_..."
-  std::string source;  // generated text; includes embedded headers by their name ("deepwell/kernel/gemm_mx.cuh")
+  std::string
+      name;  // readable, becomes part of the cache folder's name: "gemm_mx_e4m3_e4m3_bf16_t128x128x128_..."
+  std::string
+      source;  // generated text; includes embedded headers by their name ("deepwell/kernel/gemm_mx.cuh")
   std::string target;  // "sm_120a"
   std::string entry;   // the extern "C" kernel
   bool line_info = false;
@@ -32,9 +34,9 @@ struct Compiled {
 
 /// One compiler that was found. `version` is {major, minor} of CUDA.
 struct CompilerInfo {
-  std::string kind;     // "nvrtc" or "nvcc"
-  std::string path;     // the library or the executable
-  std::string found_in; // "option", "toolkit", "wheel nvidia-cuda-nvrtc"
+  std::string kind;      // "nvrtc" or "nvcc"
+  std::string path;      // the library or the executable
+  std::string found_in;  // "option", "toolkit", "wheel nvidia-cuda-nvrtc"
   std::pair<int, int> version{};
   std::string full_version;  // part of the cache key
 };

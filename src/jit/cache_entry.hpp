@@ -1,0 +1,52 @@
+// One entry of the disk cache: a folder `name.hash/` with manifest.json, kernel.cu, kernel.cubin, kernel.ptx and log.txt.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "jit/jit.hpp"
+
+namespace deepwell::jit {
+
+/// All that a kernel depends on, and the hash of it. Holds no absolute path, so folders may be copied between machines.
+struct CacheKey {
+  std::string name, entry, target;
+  bool line_info = false;
+  std::string compiler_kind, compiler_version;  // full version
+  std::vector<std::string> flags;
+  std::string device_sources;  // digest
+  std::string source_hash;     // of the generated text
+  std::string hash;            // of all but the name
+
+  std::string folder_name() const;  // "<name>.<hash>"
+};
+CacheKey make_key(CompileRequest const& request, CompilerInfo const& compiler);
+
+/// Steps at which tests make the cache fail or end the process.
+struct CacheTestHooks {
+  void (*before)(std::string_view step, std::filesystem::path const& path) = nullptr;
+};
+/// "open", "load", "lock", "make", "write", "sync", "rename", "sync root", "quarantine". Set before threads start.
+CacheTestHooks& cache_test_hooks();
+void cache_step(std::string_view step, std::filesystem::path const& path);
+
+enum class LoadStatus { kAbsent, kLoaded, kCorrupt, kUnreadable };
+struct LoadResult {
+  LoadStatus status = LoadStatus::kAbsent;
+  Compiled compiled;
+  std::string reason;  // of kCorrupt and kUnreadable
+};
+
+/// Reads and verifies an entry: sizes and hashes of all files, and that it was made from the same inputs.
+LoadResult load_entry(std::filesystem::path const& folder, CacheKey const& key);
+
+/// Writes all files of an entry into an existing private folder and flushes them. Throws std::filesystem::filesystem_error.
+void write_entry(std::filesystem::path const& folder, CacheKey const& key, CompileRequest const& request,
+                 Compiled const& compiled);
+
+/// What the manifest says, for listings; nullopt when the folder is no entry.
+std::optional<KernelCache::Entry> describe_entry(std::filesystem::path const& folder);
+
+}  // namespace deepwell::jit

@@ -1,0 +1,103 @@
+// Sets of kernels over a thread pool.
+#include "jit/parallel.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include "base/log.hpp"
+#include "base/options.hpp"
+
+namespace deepwell::jit {
+namespace {
+
+Built build_one(KernelCache& cache, Compiler const& compiler, CompileRequest const& request) {
+  try {
+    return {.compiled = cache.get(request, compiler), .error = std::nullopt};
+  } catch (Error const& error) {
+    return {.compiled = std::nullopt, .error = error};
+  } catch (std::exception const& error) {
+    return {.compiled = std::nullopt,
+            .error = Error(ErrorCode::kToolchain, fmt::format("{}: {}", request.name, error.what()))};
+  }
+}
+
+}  // namespace
+
+int compile_threads(int asked) {
+  if (asked > 0) return asked;
+  long long const configured = option_integer(Option::kCompileThreads);
+  if (configured < 0 || configured > 1024) {
+    throw bad_argument(std::string(option_row(Option::kCompileThreads).name), std::to_string(configured),
+                       "0 to 1024");
+  }
+  return configured > 0 ? static_cast<int>(configured) : std::min(hardware_threads(), 8);
+}
+
+std::vector<Built> compile_many(KernelCache& cache, Compiler const& compiler,
+                                std::span<CompileRequest const> requests, int threads,
+                                ProgressFunction const& progress) {
+  std::vector<Built> results(requests.size());
+  std::mutex mutex;
+  std::size_t done = 0;
+  ThreadPool pool(compile_threads(threads));
+  pool.parallel_for(requests.size(), [&](std::size_t i) {
+    results[i] = build_one(cache, compiler, requests[i]);
+    std::lock_guard lock(mutex);
+    ++done;
+    if (progress)
+      progress({.done = done, .total = requests.size(), .request = requests[i], .built = results[i]});
+  });
+  return results;
+}
+
+struct BackgroundCompiler::State {
+  std::shared_ptr<KernelCache> cache;
+  std::shared_ptr<Compiler> compiler;
+  std::atomic<bool> stopping{false};
+  std::mutex mutex;
+  std::condition_variable idle;
+  std::size_t pending = 0;
+};
+
+BackgroundCompiler::BackgroundCompiler(std::shared_ptr<KernelCache> cache, std::shared_ptr<Compiler> compiler,
+                                       int threads)
+    : state_(std::make_shared<State>()), pool_(std::make_unique<ThreadPool>(compile_threads(threads))) {
+  state_->cache = std::move(cache);
+  state_->compiler = std::move(compiler);
+}
+
+BackgroundCompiler::~BackgroundCompiler() {
+  state_->stopping = true;
+  pool_.reset();
+}
+
+void BackgroundCompiler::add(std::vector<CompileRequest> requests) {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->pending += requests.size();
+  }
+  for (CompileRequest& request : requests) {
+    pool_->submit([state = state_, request = std::move(request)] {
+      if (!state->stopping) {
+        Built const built = build_one(*state->cache, *state->compiler, request);
+        if (built.error) log_warning("compiling in the background: {}", built.error->what());
+      }
+      std::lock_guard lock(state->mutex);
+      if (--state->pending == 0) state->idle.notify_all();
+    });
+  }
+}
+
+std::size_t BackgroundCompiler::pending() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->pending;
+}
+
+void BackgroundCompiler::wait() {
+  std::unique_lock lock(state_->mutex);
+  state_->idle.wait(lock, [&] { return state_->pending == 0; });
+}
+
+}  // namespace deepwell::jit
