@@ -31,7 +31,7 @@ dw_test(emu_tests emu dw_backend)
 dw_test(compile_tests compile dw_ops)
 dw_test(kernel_tests kernel dw_ops dw_ref dw_checkpoint)
 if(TARGET dw_cli)
-  dw_test(unit_cli unit/cli dw_cli)
+  dw_test(unit_cli unit/cli dw_cli GTest::gmock)
 endif()
 
 # Checks of the tree itself, and the tests of those checks.

@@ -1,0 +1,95 @@
+// The coverage map as data. A row is "works" only when its `served` function finds kernels for the architecture; an operation
+// that is added sets it for its rows.
+#include "cli/coverage_map.hpp"
+
+namespace deepwell {
+namespace {
+
+// clang-format off
+constexpr CoverageRow kRows[] = {
+    // ---- dispatch and build ----
+    {.group = "dispatch", .site = "get_default_recipe", .operation = "default scale recipe of a GEMM", .formats = "FP32, packed UE8M0",
+     .served = nullptr,
+     .without = "\"Unknown recipe\" where the library has none for arch 12",
+     .answer = "(1, 128, 128) for FP32 scales of B, (1, 1, 128) for packed ones, as on SM 10.x"},
+    {.group = "dispatch", .site = "transform_sf_into_required_layout", .operation = "scale factors into the layout of the kernels",
+     .formats = "FP32, UE8M0 bytes, packed; 32 and 128 along k", .served = nullptr,
+     .without = "\"Unknown SF transformation\", or FP4 scales refused",
+     .answer = "every scale format, granularity 32 and 128, for FP8 and FP4"},
+    {.group = "dispatch", .site = "run-time compiler", .operation = "compiling a kernel on the user's machine", .formats = "",
+     .served = nullptr,
+     .without = "CUTLASS headers not found, or nvcc 13 demanded at run time",
+     .answer = "kernels compile with NVRTC alone and an empty include path; NVCC compiles them too"},
+    {.group = "dispatch", .site = "an operation without a kernel", .operation = "every unserved call", .formats = "", .served = nullptr,
+     .without = "an assertion, an assembler error, a crash in warm-up or graph capture",
+     .answer = "an error that names each kernel's reason; nothing was launched"},
+    {.group = "dispatch", .site = "import deep_gemm", .operation = "which module is live", .formats = "", .served = nullptr,
+     .without = "an external module wins, and a name it lacks is an error at its first call",
+     .answer = "a drop-in module that says which one is live and hands on what it does not serve"},
+
+    // ---- kernels ----
+    {.group = "kernels", .site = "fp8_fp4_gemm_nt", .operation = "dense projections, shared and routed experts one by one",
+     .formats = "FP8xFP8, FP8xFP4, FP4xFP8, FP4xFP4", .served = nullptr,
+     .without = "\"Unsupported architecture\", or a Hopper kernel that does not assemble",
+     .answer = "block-scaled GEMM, any m and n, every mix of scale formats, large m and decode"},
+    {.group = "kernels", .site = "m_grouped_fp8_fp4_gemm_nt_contiguous, ..._masked", .operation = "expert layers w1, w3, w2 (256 experts, top 6)",
+     .formats = "FP8xFP4, FP8xFP8, BF16, NVFP4", .served = nullptr,
+     .without = "\"Unsupported architecture\"; the psum layout exists on SM 10.x only",
+     .answer = "grouped GEMM for prefill, decode and psum layouts"},
+    {.group = "kernels", .site = "fp8_gemm_nt_skip_head_mid", .operation = "projection that leaves the middle of each head alone", .formats = "FP8",
+     .served = nullptr, .without = "the name is gone from newer versions", .answer = "a GEMM with that store pattern"},
+    {.group = "kernels", .site = "fp8_mqa_logits", .operation = "ragged logits of the lightning indexer (64 heads, dimension 128)",
+     .formats = "FP8, FP4", .served = nullptr, .without = "\"Unsupported architecture\", or logits that differ between launches",
+     .answer = "logits with the same bits in every launch and schedule"},
+    {.group = "kernels", .site = "fp8_paged_mqa_logits", .operation = "paged logits and their schedule", .formats = "FP8, FP4",
+     .served = nullptr, .without = "page sizes other than 32 and 64 are refused", .answer = "pages of 32, 64 and 128 states"},
+    {.group = "kernels", .site = "fp8_einsum", .operation = "o_proj, bhr,hdr->bhd (8 groups, 4096 to 1024)", .formats = "FP8, FP4, BF16",
+     .served = nullptr, .without = "an assertion on the rank of a tensor in the first forward pass",
+     .answer = "2-D and 3-D weights, all scale formats, on the kernels of the GEMM"},
+    {.group = "kernels", .site = "tf32_hc_prenorm_gemm", .operation = "hyper-connection GEMM (n = 24, k = 16384)", .formats = "TF32",
+     .served = nullptr, .without = "\"Unsupported architecture\" at start-up", .answer = "a tf32 GEMM for any number of splits"},
+    {.group = "kernels", .site = "mxf4nvf4 tensor-core instruction", .operation = "FP4 x FP4 at full rate", .formats = "MXFP4, NVFP4",
+     .served = nullptr, .without = "a wrapper that is missing for SM 12.x", .answer = "one instruction wrapper, emulated bit for bit"},
+    {.group = "kernels", .site = "sparse MQA logits, mega MoE, bf16_mega_gate", .operation = "V4.1 and expert parallelism",
+     .formats = "FP8, FP4, BF16", .served = nullptr, .without = "kernels for SM 10.x only", .answer = "later"},
+
+    // ---- serving ----
+    {.group = "serving", .site = "support_deep_gemm()", .operation = "whether the platform may call deep_gemm", .formats = "", .served = nullptr,
+     .without = "SM 12.x shut out, or let in while the kernels are not there", .answer = "a plugin that opens it where kernels exist"},
+    {.group = "serving", .site = "fp8_einsum, registered operation", .operation = "o_proj through the serving code", .formats = "FP8",
+     .served = nullptr, .without = "2-D weights that another linear kernel prepared end in a rank assertion",
+     .answer = "2-D and 3-D weights, e8m0 or FP32 scales"},
+    {.group = "serving", .site = "alignment of expert rows", .operation = "padding of routed rows", .formats = "", .served = nullptr,
+     .without = "the question fails without a word and every expert is padded to 128 rows",
+     .answer = "both signatures answered, 16 where experts get few rows"},
+    {.group = "serving", .site = "FP32 weight scales beside packed activations", .operation = "mixed scale formats in one call", .formats = "FP32, packed",
+     .served = nullptr, .without = "an assertion", .answer = "every mix accepted"},
+    {.group = "serving", .site = "warm-up before capture", .operation = "experts, einsum, logits, hyper-connection GEMM", .formats = "", .served = nullptr,
+     .without = "kernels compile in the middle of a request", .answer = "a warm-up of its own; nothing compiles during capture"},
+    {.group = "serving", .site = "FP4 indexer cache", .operation = "indexer keys in FP4", .formats = "FP4", .served = nullptr,
+     .without = "refused outside SM 10.x", .answer = "FP4 logits for a plugin"},
+    {.group = "serving", .site = "Marlin MoE kernels", .operation = "an expert path of the serving code", .formats = "", .served = nullptr,
+     .without = "not built for SM 12.x in some packages: wrong numbers without an error",
+     .answer = "cannot be mended from outside: documented"},
+    {.group = "serving", .site = "sparse MLA, compressor, router, quantisation, combine", .operation = "the rest of a decoder step", .formats = "FP8, BF16",
+     .served = nullptr, .without = "other libraries' kernels, where they exist for the head count and top-k", .answer = "later"},
+};
+// clang-format on
+
+}  // namespace
+
+char const* name_of(Coverage coverage) {
+  switch (coverage) {
+    case Coverage::kWorks: return "works";
+    case Coverage::kMissing: return "missing";
+  }
+  return "?";
+}
+
+std::span<CoverageRow const> coverage_map() { return kRows; }
+
+Coverage coverage_on(CoverageRow const& row, Arch const& arch) {
+  return row.served != nullptr && row.served(arch) ? Coverage::kWorks : Coverage::kMissing;
+}
+
+}  // namespace deepwell
