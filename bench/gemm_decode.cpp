@@ -1,0 +1,241 @@
+// Time of fp8_fp4_gemm_nt (and the o_proj einsum as a batch) with weights that come from memory: one CUDA graph over copies of
+// the weights that together are more than three times the L2 cache, prepared scales, time per call. One JSON object a line:
+// shape, formats, floor (bytes of weights, scales and activations over --bandwidth), time, ratio, plan.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/cuda_tools.hpp"
+#include "ops/gemm/gemm.hpp"
+
+namespace deepwell {
+namespace {
+
+/// Hands out parts of one block, front to back, and takes nothing back until reset: graph replays keep what they captured.
+class BumpAllocator : public Allocator {
+ public:
+  BumpAllocator(Backend& backend, std::size_t bytes)
+      : backend_(backend), base_(backend.allocate(bytes)), bytes_(bytes) {}
+  ~BumpAllocator() override { backend_.release(base_); }
+  DeviceAddress allocate(std::size_t bytes, Stream) override {
+    std::size_t const size = (bytes + 255) / 256 * 256;
+    DW_CHECK(size <= bytes_, kInternal, "workspace: a call asks for {} bytes, there are {}", size, bytes_);
+    if (used_ + size > bytes_)
+      used_ = 0;  // calls on one stream follow each other: the oldest part is free again
+    used_ += size;
+    return base_ + used_ - size;
+  }
+  void release(DeviceAddress, Stream) override {}
+
+ private:
+  Backend& backend_;
+  DeviceAddress base_;
+  std::size_t bytes_, used_ = 0;
+};
+
+struct Shape {
+  std::string name;
+  std::int64_t n, k, batch;
+};
+
+constexpr double kL2Bytes = 60e6;
+
+std::vector<std::byte> random_bytes(std::size_t count, std::uint64_t seed, unsigned mask, unsigned add) {
+  std::mt19937_64 random(seed);
+  std::vector<std::byte> bytes(count);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>((random() >> 11 & mask) + add);
+  return bytes;
+}
+
+/// A [rows, k] operand of batch matrices with packed UE8M0 or FP32 scales, on the device.
+struct Operand {
+  TensorView data, scale;
+  std::size_t bytes = 0;
+};
+
+class Bench {
+ public:
+  Bench(std::string const& device, bool pdl, double bandwidth)
+      : context_(device), pdl_(pdl), bandwidth_(bandwidth), workspace_(context_.backend(), 256u << 20) {
+    context_.set_pdl(pdl);
+  }
+
+  void run(Shape const& shape, std::int64_t m, Dtype b_type, bool f32_scales) {
+    Backend& backend = context_.backend();
+    GemmProblem base = problem(shape, m, b_type, f32_scales);
+    std::size_t const weight_bytes = shape.batch * shape.n * shape.k * bits_of(b_type) / 8;
+    std::size_t const weight_scale_bytes = scale_bytes(base.b.scale, shape.batch, shape.n, shape.k);
+    std::size_t const activation_bytes = shape.batch * m * (shape.k + 2 * shape.n);
+    int const copies = std::max(2, static_cast<int>(3 * kL2Bytes / weight_bytes) + 1);
+
+    std::vector<DeviceAddress> owned;
+    auto upload = [&](std::vector<std::byte> const& bytes) {
+      DeviceAddress const address = backend.allocate(bytes.size());
+      backend.copy_to_device(address, bytes, nullptr);
+      owned.push_back(address);
+      return address;
+    };
+    std::vector<std::byte> const weights = b_type == Dtype::kE2m1 ? random_bytes(weight_bytes, 1, 0xff, 0)
+                                                                  : random_bytes(weight_bytes, 1, 0x3f, 0x10);
+    std::vector<GemmProblem> calls(copies, base);
+    base.a.data = upload(random_bytes(shape.batch * m * shape.k, 2, 0x3f, 0x10));
+    base.a.scale.data = upload(scale_values(base.a.scale, shape.batch, m, shape.k));
+    base.d = backend.allocate(shape.batch * m * shape.n * 2);
+    owned.push_back(base.d);
+    std::vector<std::byte> const scales = scale_values(base.b.scale, shape.batch, shape.n, shape.k);
+    for (GemmProblem& call : calls) {
+      call = base;
+      call.b.data = upload(weights);
+      call.b.scale.data = upload(scales);
+    }
+
+    cuda::OwnedStream stream(cuda::device_of(backend));
+    run_gemm(context_, calls[0], stream.get(), &workspace_);
+    backend.synchronize(stream.get());
+    std::unique_ptr<cuda::Graph> graph;
+    {
+      cuda::Capture capture(cuda::device_of(backend), stream.get());
+      for (GemmProblem const& call : calls) run_gemm(context_, call, stream.get(), &workspace_);
+      graph = capture.finish();
+    }
+    cuda::Event begin(cuda::device_of(backend)), end(cuda::device_of(backend));
+    std::vector<double> times;
+    for (int i = 0; i < 13; ++i) {
+      begin.record(stream.get());
+      graph->launch(stream.get());
+      end.record(stream.get());
+      if (i >= 3) times.push_back(begin.seconds_to(end) / copies * 1e6);
+    }
+    std::sort(times.begin(), times.end());
+    double const us = times[times.size() / 2];
+    double const floor_us = (weight_bytes + weight_scale_bytes + activation_bytes) / bandwidth_ * 1e6;
+    GemmCandidate const best = choose_gemm(shape_of(base), context_.arch()).ranked.at(0);
+    fmt::print(
+        "{{\"name\":\"{}\",\"m\":{},\"n\":{},\"k\":{},\"batch\":{},\"b\":\"{}\",\"scales\":\"{}\",\"pdl\":{},"
+        "\"floor_us\":{:.2f},"
+        "\"us\":{:.2f},\"ratio\":{:.2f},\"tflops\":{:.1f},\"splits\":{},\"kernel\":\"{}\"}}\n",
+        shape.name, m, shape.n, shape.k, shape.batch, name_of(b_type), f32_scales ? "f32" : "packed", pdl_,
+        floor_us, us, us / floor_us, 2.0 * shape.batch * m * shape.n * shape.k / us * 1e-6, best.splits,
+        plan_name(best.plan));
+    std::fflush(stdout);
+    for (DeviceAddress address : owned) backend.release(address);
+  }
+
+ private:
+  static std::int64_t words(std::int64_t k, int gran_k) { return ceil_div(k, 4 * gran_k); }
+
+  static ScaleOperand scale_operand(std::int64_t rows, std::int64_t k, Granularity gran, bool f32) {
+    if (f32) {
+      std::int64_t const groups = ceil_div(k, gran.k);
+      return {.kind = ScaleKind::kF32,
+              .packed = false,
+              .gran = gran,
+              .data = 0,
+              .row_stride = groups * 4,
+              .k_stride = 4,
+              .batch_stride = ceil_div(rows, gran.mn) * groups * 4};
+    }
+    std::int64_t const pitch = align_up(rows, 4) * 4;
+    return {.kind = ScaleKind::kUe8m0,
+            .packed = true,
+            .gran = {1, gran.k},
+            .data = 0,
+            .row_stride = 4,
+            .k_stride = pitch,
+            .batch_stride = pitch * words(k, gran.k)};
+  }
+
+  static std::size_t scale_bytes(ScaleOperand const& scale, std::int64_t batch, std::int64_t rows,
+                                 std::int64_t k) {
+    if (scale.kind == ScaleKind::kF32) return batch * scale.batch_stride;
+    return batch * align_up(rows, 4) * 4 * words(k, scale.gran.k);
+  }
+
+  static std::vector<std::byte> scale_values(ScaleOperand const& scale, std::int64_t batch, std::int64_t rows,
+                                             std::int64_t k) {
+    std::vector<std::byte> bytes = random_bytes(scale_bytes(scale, batch, rows, k), 3, 7, 120);
+    if (scale.kind == ScaleKind::kF32) {
+      float const value = 0.013f;  // no power of two
+      for (std::size_t i = 0; i + 4 <= bytes.size(); i += 4) std::memcpy(&bytes[i], &value, 4);
+    }
+    return bytes;
+  }
+
+  static GemmProblem problem(Shape const& shape, std::int64_t m, Dtype b_type, bool f32) {
+    GemmProblem problem;
+    problem.m = m;
+    problem.n = shape.n;
+    problem.k = shape.k;
+    problem.batch = shape.batch;
+    problem.a = {.dtype = Dtype::kE4m3,
+                 .data = 0,
+                 .pitch = shape.k,
+                 .batch_stride = m * shape.k,
+                 .scale = scale_operand(m, shape.k, {1, 128}, f32)};
+    bool const fp4 = b_type == Dtype::kE2m1;
+    std::int64_t const pitch = fp4 ? shape.k / 2 : shape.k;
+    problem.b = {.dtype = b_type,
+                 .data = 0,
+                 .pitch = pitch,
+                 .batch_stride = shape.n * pitch,
+                 .scale = scale_operand(shape.n, shape.k, fp4 ? Granularity{1, 32} : Granularity{128, 128},
+                                        f32 && !fp4)};
+    problem.d_pitch = shape.n;
+    problem.d_batch_stride = m * shape.n;
+    return problem;
+  }
+
+  Context context_;
+  bool pdl_;
+  double bandwidth_;
+  BumpAllocator workspace_;
+};
+
+}  // namespace
+}  // namespace deepwell
+
+int main(int argc, char** argv) {
+  using namespace deepwell;
+  CLI::App app("Decode GEMMs of V4-Flash with weights from memory");
+  std::string device = "cuda";
+  std::vector<std::int64_t> ms{1, 8, 16, 64};
+  std::string pdl = "off,on", weights = "e4m3,e2m1", scales = "packed,f32", only;
+  double bandwidth = 4568e9;
+  app.add_option("--device", device);
+  app.add_option("--m", ms)->delimiter(',');
+  app.add_option("--pdl", pdl, "off, on, or off,on");
+  app.add_option("--weights", weights, "e4m3, e2m1 or both");
+  app.add_option("--scales", scales, "packed, f32 or both");
+  app.add_option("--only", only, "names that contain this text");
+  app.add_option("--bandwidth", bandwidth, "bytes per second of the floor");
+  CLI11_PARSE(app, argc, argv);
+  std::vector<Shape> const shapes = {
+      {"wq_a+wkv", 1536, 4096, 1},       {"wq_b", 32768, 1024, 1},       {"wo_b", 4096, 8192, 1},
+      {"shared_gate_up", 4096, 4096, 1}, {"shared_down", 4096, 2048, 1}, {"indexer_wq_b", 8192, 1024, 1},
+      {"o_proj_einsum", 1024, 4096, 8},
+  };
+  try {
+    for (bool const on : {false, true}) {
+      if (pdl.find(on ? "on" : "off") == std::string::npos) continue;
+      Bench bench(device, on, bandwidth);
+      for (Dtype const type : {Dtype::kE4m3, Dtype::kE2m1}) {
+        if (weights.find(name_of(type)) == std::string::npos) continue;
+        for (bool const f32 : {false, true}) {
+          if (scales.find(f32 ? "f32" : "packed") == std::string::npos) continue;
+          for (Shape const& shape : shapes) {
+            if (shape.name.find(only) == std::string::npos) continue;
+            for (std::int64_t m : ms) bench.run(shape, m, type, f32);
+          }
+        }
+      }
+    }
+  } catch (std::exception const& error) {
+    fmt::print(stderr, "bench_gemm_decode: {}\n", error.what());
+    return 1;
+  }
+}

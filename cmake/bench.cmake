@@ -1,0 +1,12 @@
+# Benchmarks: never part of the tests. bench/<name>.cpp -> bench_<name>.
+option(DEEPWELL_BENCH "Build the benchmarks" OFF)
+if(NOT DEEPWELL_BENCH)
+  return()
+endif()
+find_package(CLI11 REQUIRED)
+file(GLOB benches CONFIGURE_DEPENDS bench/*.cpp)
+foreach(source ${benches})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(bench_${name} ${source})
+  target_link_libraries(bench_${name} PRIVATE dw_ops dw_ref CLI11::CLI11)
+endforeach()
