@@ -24,6 +24,8 @@ enum class Option {
   kCudaDriver,
   kDevice,
   kThreads,
+  kEveryReaderArrives,
+  kBackgroundBuilds,
   // Names that belong to the system or to other software; read here so that they are looked up in one place.
   kCudaHome,
   kVirtualEnv,

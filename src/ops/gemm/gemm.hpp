@@ -35,7 +35,7 @@ struct GemmCall {
   std::optional<std::array<int, 2>> recipe_a, recipe_b;
   bool disable_ue8m0_cast = false;  // accepted; FP32 scales are never rounded either way
   Stream stream = nullptr;
-  Allocator* workspace = nullptr;   // null: the context's own
+  Allocator* workspace = nullptr;  // null: the context's own
 };
 
 /// Throws Error kBadArgument naming argument, value and expectation; then nothing was launched and d is untouched.
@@ -103,19 +103,46 @@ struct GemmDecision {
 /// Pure. The choice and the number of splits depend on the shape and the architecture, never on the number of SMs.
 GemmDecision choose_gemm(GemmShape const& shape, Arch const& arch);
 
+/// The board whose figures the costs of `arch`'s family are made with.
+std::string_view planning_board(Arch const& arch);
+/// What no kernel can beat on that board: every byte moved once, every product made once.
+struct GemmFloor {
+  double bytes = 0, memory_us = 0, math_us = 0;
+};
+GemmFloor gemm_floor(GemmShape const& shape, Arch const& arch);
+
 /// Every plan that choose_gemm can return for (n, k, dtypes) over all m, for warm-up and the compile matrix.
 std::vector<GemmPlan> plans_for(GemmShape shape_without_m, Arch const& arch);
-/// A set of shapes that together reach every plan the library ships.
+/// Every plan that choose_gemm can return for any shape.
 std::vector<GemmPlan> all_gemm_plans(Arch const& arch);
+/// A part of all_gemm_plans that has every tile form with every operand pair and every scale handling at least once.
+std::vector<GemmPlan> representative_gemm_plans(Arch const& arch);
 
-/// "gemm_mx_e4m3_e2m1_bf16_t128x128_w2x4_s2_...": unique per plan, made from DW_GEMM_PLAN_FIELDS.
+/// "gemm_mx_xe4m3_ye2m1_dbf16_...": unique per plan, made from DW_GEMM_PLAN_FIELDS; a C identifier.
 std::string plan_name(GemmPlan const& plan);
+/// "e4m3 x e2m1 -> bf16, 128x128, ...": one line for people.
+std::string plan_text(GemmPlan const& plan);
 std::uint64_t plan_key(GemmPlan const& plan);
 /// The generated source text of a plan for a target; entry point plan_name(plan).
 std::string gemm_source(GemmPlan const& plan, Arch const& arch);
 
+/// The launch of `problem` with `candidate`, complete but for the two workspace addresses of split-K. Pure but for encoding
+/// tensor maps.
+struct GemmLaunch {
+  GemmArgs args{};
+  LaunchSpec spec;
+  std::size_t partial_bytes = 0;  // workspace, split-K only
+  std::size_t counters = 0;
+};
+GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandidate const& candidate);
+
 /// Launches `problem` with `candidate` (workspace for split-K from `workspace`).
-void launch_gemm(Context& context, GemmProblem const& problem, GemmCandidate const& candidate, Stream stream, Allocator* workspace);
+void launch_gemm(Context& context, GemmProblem const& problem, GemmCandidate const& candidate, Stream stream,
+                 Allocator* workspace);
+/// Builds every kernel that (n, k, dtypes) can need, in the background.
+void warm_gemm(Context& context, GemmShape const& shape);
+/// Whether this context builds kernels for race checkers (option DEEPWELL_EVERY_READER_ARRIVES).
+bool every_reader_arrives(Context& context);
 /// choose (memoised in the context) + launch_gemm, after the early outs for empty sizes.
 void run_gemm(Context& context, GemmProblem const& problem, Stream stream, Allocator* workspace);
 
