@@ -41,7 +41,6 @@ Context::Context(std::string_view device, ContextOptions options)
     : Context(make_backend(device), std::move(options)) {}
 
 Context::~Context() {
-  kernels_.wait();
   for (State& state : states_) {
     if (void* const object = state.object.load(std::memory_order_acquire)) state.destroy(object);
   }

@@ -20,7 +20,7 @@ KernelStore::KernelStore(Backend& backend, KernelStoreOptions options)
   table_.store(tables_.back().get(), std::memory_order_release);
 }
 
-KernelStore::~KernelStore() = default;
+KernelStore::~KernelStore() { closing_.store(true, std::memory_order_relaxed); }
 
 void KernelStore::insert(Table& table, std::uint64_t key, LoadedKernel const* kernel) {
   std::size_t at = slot_of(key) & table.mask;
@@ -139,6 +139,7 @@ void KernelStore::build_in_background(std::vector<Item> items) {
   });
   for (Item& item : items) {
     background_.push_back(pool_->submit([this, item = std::move(item)] {
+      if (closing_.load(std::memory_order_relaxed)) return;
       try {
         build_or_wait(item.key, item.describe);
       } catch (...) {

@@ -110,6 +110,7 @@ class KernelStore {
   Backend& backend_;
   KernelStoreOptions options_;
   std::atomic<Table*> table_;
+  std::atomic<bool> closing_{false};  // background builds that have not begun are dropped
 
   mutable std::mutex mutex_;                    // everything below
   std::vector<std::unique_ptr<Table>> tables_;  // the last is current; older ones may still be read
