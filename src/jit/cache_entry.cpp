@@ -1,6 +1,7 @@
 // Reading and writing one entry of the disk cache.
 #include "jit/cache_entry.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/file.hpp"
@@ -30,6 +31,12 @@ std::string safe_name(std::string_view name) {
   return safe.empty() ? "kernel" : safe;
 }
 
+bool is_identifier(std::string_view name) {
+  auto const letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+  return !name.empty() && letter(name[0]) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+}
+
 Json inputs_of(CacheKey const& key) {
   return Json{{"entry", key.entry},
               {"target", key.target},
@@ -50,6 +57,7 @@ struct Part {
 std::string CacheKey::folder_name() const { return safe_name(name) + "." + hash; }
 
 CacheKey make_key(CompileRequest const& request, CompilerInfo const& compiler) {
+  if (!is_identifier(request.entry)) throw bad_argument("entry", request.entry, "the name of an extern \"C\" kernel");
   CacheKey key{.name = request.name,
                .entry = request.entry,
                .target = request.target,
