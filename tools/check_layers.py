@@ -20,6 +20,7 @@ LEVELS = {
     "src/ops": 5,
     "src/ref": 5,
     "src/model": 6,
+    "src/check": 6,
     "src/capi": 7,
     "src/cli": 8,
 }
