@@ -58,9 +58,9 @@ OWNERS = [
     (r"\b(getenv|secure_getenv)\b", LIBRARY, ["src/base/options.cpp"], "reading the environment"),
     (r"\benviron\b", LIBRARY, ["src/base/subprocess.cpp"], "handing the environment on to a child"),
     (r"(?<![\w.>])(std\s*::\s*)?(printf|puts|putchar|perror|vprintf)\s*\(|\bstd\s*::\s*(cout|cerr|clog)\b|\b(stdout|stderr)\b"
-     r"|\bfmt\s*::\s*print(ln)?\s*\(", LIBRARY, ["src/base/log.cpp", "src/cli/"], "writing to the terminal"),
-    (r"(?<![\w.>])(std\s*::\s*)?(exit|quick_exit|abort|terminate)\s*\(", LIBRARY, ["src/cli/"], "ending the process"),
-    (r"^\s*#\s*include\s*[<\"]CLI/", CODE, ["src/cli/", "tests/unit/cli/"], "the command-line library"),
+     r"|\bfmt\s*::\s*print(ln)?\s*\(", LIBRARY, ["src/base/log.cpp", "src/cli/", "bench/"], "writing to the terminal"),
+    (r"(?<![\w.>])(std\s*::\s*)?(exit|quick_exit|abort|terminate)\s*\(", LIBRARY, ["src/cli/", "bench/"], "ending the process"),
+    (r"^\s*#\s*include\s*[<\"]CLI/", CODE, ["src/cli/", "tests/unit/cli/", "bench/"], "the command-line library"),
 ]
 
 # JSON and command-line libraries are slow to compile: in .cpp files only.
