@@ -1,8 +1,281 @@
-// Instruction family: mapa, getctarank, barrier.cluster.
-#include "emu/instr/instr.hpp"
+// Instruction family: clusters: mapa, getctarank, barrier.cluster, st.async, red.async, clusterlaunchcontrol.
+#include <bit>
+#include <unordered_map>
+
+#include "emu/instr/async.hpp"
 
 namespace deepwell::emu {
+namespace {
 
-std::span<Row const> cluster_rows() { return {}; }
+std::uint32_t rank_of(Cta const& cta, std::uint32_t shared) {
+  return shared < kClusterStride ? cta.rank : shared / kClusterStride - 1;
+}
+
+// aux[0]: space of the address operand.
+void bind_address_space(Instr& instr) { instr.aux[0] = static_cast<std::uint32_t>(shared_space_of(instr)); }
+
+// Operands: destination, shared address (a register, or a variable with an offset), rank.
+Outcome exec_mapa(Warp& warp, Instr const& instr, Mask mask) {
+  Space const space = static_cast<Space>(instr.aux[0]);
+  Value const& address = instr.v(1);
+  warp.require_defined(instr, instr.v(2), mask, "the rank");
+  std::size_t const ctas = warp.cta->cluster->ctas.size();
+  for_lanes(mask, [&](int lane) {
+    std::uint64_t const rank = warp.lane_of(instr.v(2), lane);
+    if (rank >= ctas) {
+      fail(warp, instr, lane, fmt::format("rank {} does not exist: the cluster has {} CTAs", rank, ctas));
+    }
+    std::uint64_t const from =
+        warp.lane_of(address, lane) + static_cast<std::uint64_t>(instr.ops[1].displacement);
+    std::uint32_t const shared =
+        reported(warp, instr, lane, [&] { return shared_address(space, from, "the operand of mapa"); });
+    std::uint64_t const mapped = (rank + 1) * kClusterStride + shared % kClusterStride;
+    warp.set_lane(instr.v(0), lane, space == Space::kGeneric ? mapped + kSharedWindow : mapped);
+  });
+  warp.propagate(instr, mask);
+  return Outcome::kNext;
+}
+
+Outcome exec_getctarank(Warp& warp, Instr const& instr, Mask mask) {
+  Space const space = static_cast<Space>(instr.aux[0]);
+  for_lanes(mask, [&](int lane) {
+    std::uint64_t const from =
+        warp.lane_of(instr.v(1), lane) + static_cast<std::uint64_t>(instr.ops[1].displacement);
+    std::uint32_t const shared =
+        reported(warp, instr, lane, [&] { return shared_address(space, from, "the operand of getctarank"); });
+    warp.set_lane(instr.v(0), lane, rank_of(*warp.cta, shared));
+  });
+  warp.propagate(instr, mask);
+  return Outcome::kNext;
+}
+
+/// The cluster's one hardware barrier.
+struct ClusterBarrier {
+  std::uint64_t generation = 1;
+  std::unordered_map<Warp*, Mask> arrived;  // of the current generation
+  std::unordered_map<Warp*, std::array<std::uint64_t, kLanes>>
+      waiting_for;  // by lane: generation it arrived in, 0: none
+
+  /// Ends the generation when all threads of the cluster that have not exited have arrived.
+  void advance(Cluster& cluster) {
+    for (auto const& cta : cluster.ctas) {
+      for (auto const& warp : cta->warps) {
+        auto const found = arrived.find(warp.get());
+        if ((warp->live & ~(found == arrived.end() ? 0 : found->second)) != 0) return;
+      }
+    }
+    arrived.clear();
+    ++generation;
+    ++cluster.progress;
+  }
+};
+
+Outcome exec_cluster_arrive(Warp& warp, Instr const& instr, Mask mask) {
+  auto& barrier = warp.cta->cluster->state.get<ClusterBarrier>();
+  auto& mine = barrier.waiting_for[&warp];
+  for_lanes(mask, [&](int lane) {
+    if (mine[static_cast<std::size_t>(lane)] != 0) {
+      fail(warp, instr, lane, "barrier.cluster.arrive a second time without barrier.cluster.wait between");
+    }
+    mine[static_cast<std::size_t>(lane)] = barrier.generation;
+  });
+  barrier.arrived[&warp] |= mask;
+  ++warp.cta->cluster->progress;
+  barrier.advance(*warp.cta->cluster);
+  return Outcome::kNext;
+}
+
+Outcome exec_cluster_wait(Warp& warp, Instr const& instr, Mask mask) {
+  auto& barrier = warp.cta->cluster->state.get<ClusterBarrier>();
+  auto& mine = barrier.waiting_for[&warp];
+  barrier.advance(*warp.cta->cluster);
+  bool done = true;
+  for_lanes(mask, [&](int lane) {
+    std::uint64_t const generation = mine[static_cast<std::size_t>(lane)];
+    if (generation == 0)
+      fail(warp, instr, lane, "barrier.cluster.wait without barrier.cluster.arrive before it");
+    done = done && barrier.generation > generation;
+  });
+  if (!done) {
+    std::uint64_t arrived = 0;
+    for (auto const& entry : barrier.arrived)
+      arrived += static_cast<std::uint64_t>(std::popcount(entry.second));
+    warp.wait_for("the cluster barrier ({0} threads have arrived)", arrived);
+    return Outcome::kBlocked;
+  }
+  for_lanes(mask, [&](int lane) { mine[static_cast<std::size_t>(lane)] = 0; });
+  return Outcome::kNext;
+}
+
+template <Exec kExec>
+Exec bind_cluster_barrier(Instr& instr, BindContext const&) {
+  if (instr.has(".aligned")) instr.rendezvous = Rendezvous::kAligned;
+  return kExec;
+}
+
+Exec bind_mapa(Instr& instr, BindContext const&) {
+  bind_address_space(instr);
+  return exec_mapa;
+}
+Exec bind_getctarank(Instr& instr, BindContext const&) {
+  bind_address_space(instr);
+  return exec_getctarank;
+}
+
+// aux[0] space, aux[1] bytes of one element, aux[2] reduction, aux[3] element type.
+Outcome exec_store_async(Warp& warp, Instr const& instr, Mask mask) {
+  Space const space = static_cast<Space>(instr.aux[0]);
+  std::size_t const each = instr.aux[1];
+  std::vector<Value> values = instr.ops[1].elements;
+  if (instr.ops[1].kind != Operand::Kind::kVector) values = {instr.ops[1].value};
+  std::uint64_t to[kLanes], barrier[kLanes];
+  addresses_of(warp, instr, instr.ops[0], mask, to);
+  addresses_of(warp, instr, instr.ops[2], mask, barrier);
+  Cta* const cta = warp.cta;
+  for_lanes(mask, [&](int lane) {
+    reported(warp, instr, lane, [&] {
+      std::uint32_t const at = shared_address(space, to[lane], "the destination");
+      std::uint32_t const mbar = shared_address(space, barrier[lane], "the mbarrier");
+      DW_CHECK(at % (each * values.size()) == 0, kDevice, "the destination {:#x} is misaligned", at);
+      std::vector<std::byte> data(each * values.size());
+      std::vector<std::uint8_t> valid(data.size(), 1);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        std::uint64_t const bits = warp.lane_of(values[i], lane);
+        for (std::size_t b = 0; b < each; ++b) data[i * each + b] = static_cast<std::byte>(bits >> (8 * b));
+        if (warp.check && (warp.poison_of(values[i]) >> lane & 1))
+          std::fill_n(valid.begin() + i * each, each, std::uint8_t{0});
+      }
+      bool const reduces = instr.aux[2] != 0;
+      auto const op = static_cast<ReduceOp>(instr.aux[2] - reduces);
+      auto const type = static_cast<TensorMapType>(instr.aux[3]);
+      post_copy(warp, instr, lane, "st.async or red.async", [=] {
+        CtaBulkMemory memory(*cta);
+        std::vector<std::byte> now = data;
+        if (reduces) {
+          std::vector<std::uint8_t> there(data.size());
+          memory.read_shared(at, now, there);
+          reduce_elements(op, type, now, data);
+        }
+        memory.write_shared(at, now, valid);
+        mbarrier_change(*cta, mbar, [&](Mbarrier& object) { object.complete_tx(data.size()); });
+      });
+    });
+  });
+  return Outcome::kNext;
+}
+
+Exec bind_store_async(Instr& instr, BindContext const&) {
+  bind_address_space(instr);
+  std::string const& type = instr.info->parts.back();
+  instr.aux[1] = type.ends_with("64") ? 8 : 4;
+  return exec_store_async;
+}
+
+Exec bind_reduce_async(Instr& instr, BindContext const&) {
+  bind_address_space(instr);
+  std::string const& type = instr.info->parts.back();
+  instr.aux[1] = type.ends_with("64") ? 8 : 4;
+  static constexpr char const* kOps[] = {".add", ".min", ".max", ".inc", ".dec", ".and", ".or", ".xor"};
+  for (std::uint32_t i = 0; i < std::size(kOps); ++i) {
+    if (instr.has(kOps[i])) instr.aux[2] = i + 1;
+  }
+  auto const element = type == ".s32"      ? TensorMapType::kS32
+                       : instr.aux[1] == 8 ? TensorMapType::kU64
+                                           : TensorMapType::kU32;
+  instr.aux[3] = static_cast<std::uint32_t>(element);
+  check_reduce(static_cast<ReduceOp>(instr.aux[2] - 1), element);
+  return exec_store_async;
+}
+
+// The request always fails: the machine starts every CTA itself. The response is 16 bytes of zeros, "not canceled".
+// Operands: response address, mbarrier address.
+Outcome exec_try_cancel(Warp& warp, Instr const& instr, Mask mask) {
+  Space const space = static_cast<Space>(instr.aux[0]);
+  std::uint64_t to[kLanes], barrier[kLanes];
+  addresses_of(warp, instr, instr.ops[0], mask, to);
+  addresses_of(warp, instr, instr.ops[1], mask, barrier);
+  Cta* const cta = warp.cta;
+  bool const multicast = instr.aux[1] != 0;
+  for_lanes(mask, [&](int lane) {
+    reported(warp, instr, lane, [&] {
+      std::uint32_t const at = shared_address(space, to[lane], "the response");
+      std::uint32_t const mbar = shared_address(space, barrier[lane], "the mbarrier");
+      DW_CHECK(at % 16 == 0, kDevice, "the response address {:#x} is not a multiple of 16", at);
+      post_copy(warp, instr, lane, "clusterlaunchcontrol.try_cancel", [=] {
+        CtaBulkMemory memory(*cta);
+        std::array<std::byte, 16> const zeros{};
+        std::array<std::uint8_t, 16> valid;
+        valid.fill(1);
+        std::uint32_t const first = multicast ? 0 : rank_of(*cta, at);
+        std::uint32_t const last =
+            multicast ? static_cast<std::uint32_t>(cta->cluster->ctas.size()) : first + 1;
+        for (std::uint32_t rank = first; rank < last; ++rank) {
+          std::uint32_t const window = (rank + 1) * kClusterStride;
+          memory.write_shared(window + at % kClusterStride, zeros, valid);
+          mbarrier_change(*cta, window + mbar % kClusterStride,
+                          [](Mbarrier& object) { object.complete_tx(16); });
+        }
+      });
+    });
+  });
+  return Outcome::kNext;
+}
+
+Exec bind_try_cancel(Instr& instr, BindContext const&) {
+  bind_address_space(instr);
+  instr.aux[1] = instr.has(".multicast::cluster::all");
+  return exec_try_cancel;
+}
+
+Outcome exec_is_canceled(Warp& warp, Instr const& instr, Mask mask) {
+  warp.require_defined(instr, instr.v(1), mask, "the response");
+  Mask canceled = 0;
+  for_lanes(mask, [&](int lane) {
+    Bits128 const response = warp.s128(instr.v(1))[lane];
+    if ((response.lo | response.hi) != 0)
+      fail(warp, instr, lane, "the response was not written by clusterlaunchcontrol.try_cancel");
+  });
+  warp.set_predicate(instr.v(0), mask, canceled);
+  if (warp.check) warp.set_poison(instr.v(0), mask, 0);
+  return Outcome::kNext;
+}
+
+// A response that is not a success has no CTA coordinates: programs ask under a predicate, or do not use the answer.
+Outcome exec_first_ctaid(Warp& warp, Instr const& instr, Mask mask) {
+  auto clear = [&](Value const& to) {
+    for_lanes(mask, [&](int lane) { warp.set_lane(to, lane, 0); });
+    if (warp.check) warp.set_poison(to, mask, mask);
+  };
+  if (instr.ops[0].kind == Operand::Kind::kVector) {
+    for (Value const& element : instr.ops[0].elements) clear(element);
+  } else {
+    clear(instr.v(0));
+  }
+  return Outcome::kNext;
+}
+
+constexpr std::string_view kMapa = "9.7.9 mapa", kRank = "9.7.9 getctarank",
+                           kBarrier = "9.7.13 barrier.cluster", kStAsync = "9.7.9 st.async",
+                           kRedAsync = "9.7.13 red.async", kCancel = "9.7.13 clusterlaunchcontrol.try_cancel",
+                           kQuery = "9.7.13 clusterlaunchcontrol.query_cancel";
+
+// clang-format off
+constexpr Row kRows[] = {
+    {.pattern = "mapa [.shared::cluster] (.u32|.u64)", .operands = "dT, x, s32", .ptx = 78, .needs = Needs::kSm90, .section = kMapa, .bind = bind_mapa},
+    {.pattern = "getctarank [.shared::cluster] (.u32|.u64)", .operands = "d32, x", .ptx = 78, .needs = Needs::kSm90, .section = kRank, .bind = bind_getctarank},
+    {.pattern = "barrier .cluster .arrive [.release|.relaxed] [.aligned]", .operands = "", .ptx = 78, .needs = Needs::kSm90, .section = kBarrier, .bind = bind_cluster_barrier<exec_cluster_arrive>},
+    {.pattern = "barrier .cluster .wait [.acquire] [.aligned]", .operands = "", .ptx = 78, .needs = Needs::kSm90, .section = kBarrier, .bind = bind_cluster_barrier<exec_cluster_wait>},
+    {.pattern = "st .async [.weak] [.shared::cluster] .mbarrier::complete_tx::bytes [.shared::cluster] [.v2|.v4] (.b32|.b64|.u32|.u64|.s32|.s64|.f32|.f64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "red .async [.relaxed] [.cluster] .mbarrier::complete_tx::bytes [.shared::cluster] (.add|.min|.max|.inc|.dec|.and|.or|.xor) (.b32|.u32|.s32|.u64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "clusterlaunchcontrol .try_cancel .async [.shared::cta] .mbarrier::complete_tx::bytes [.multicast::cluster::all] .b128", .operands = "a, a", .ptx = 86, .needs = Needs::kSm100, .section = kCancel, .bind = bind_try_cancel, .note = "every request is answered with failure: the machine starts all CTAs itself"},
+    {.pattern = "clusterlaunchcontrol .query_cancel .is_canceled .pred .b128", .operands = "d1, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_is_canceled},
+    {.pattern = "clusterlaunchcontrol .query_cancel (.get_first_ctaid::x|.get_first_ctaid::y|.get_first_ctaid::z) .b32 .b128", .operands = "d32, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_first_ctaid, .note = "undefined (poison), as no request succeeds"},
+    {.pattern = "clusterlaunchcontrol .query_cancel .get_first_ctaid .v4 .b32 .b128", .operands = "x, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_first_ctaid, .note = "undefined (poison), as no request succeeds"},
+};
+// clang-format on
+
+}  // namespace
+
+std::span<Row const> cluster_rows() { return kRows; }
 
 }  // namespace deepwell::emu

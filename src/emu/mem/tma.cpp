@@ -271,33 +271,52 @@ void Tile::load(BulkMemory& memory) const {
   });
 }
 
-void Tile::store(BulkMemory& memory) const {
+std::vector<GlobalPiece> Tile::gather(BulkMemory& memory) const {
   DW_CHECK(type_ != TensorMapType::kU4Align16, kUnsupported,
            "a tensor map of 16U4_ALIGN16B is for loads only");
+  std::vector<GlobalPiece> pieces;
   std::vector<std::byte> data(row_bytes_);
   std::vector<std::uint8_t> valid(row_bytes_);
+  std::string const where = describe();
   for_each_row([&](Row const& row) {
     if (!row.inside) return;
     read_row(memory, row, data, valid);
-    memory.write_global(row.global, std::span(data).subspan(row.skip, row.inside),
-                        std::span(valid).subspan(row.skip, row.inside));
+    auto const first = static_cast<std::ptrdiff_t>(row.skip),
+               last = first + static_cast<std::ptrdiff_t>(row.inside);
+    pieces.push_back({row.global,
+                      {data.begin() + first, data.begin() + last},
+                      {valid.begin() + first, valid.begin() + last},
+                      where});
   });
+  return pieces;
 }
 
-void Tile::reduce(BulkMemory& memory, ReduceOp op) const {
-  check_reduce(op, type_);
-  std::vector<std::byte> data(row_bytes_);
-  std::vector<std::uint8_t> valid(row_bytes_);
-  for_each_row([&](Row const& row) {
-    if (!row.inside) return;
-    read_row(memory, row, data, valid);
-    auto const used = std::span(valid).subspan(row.skip, row.inside);
-    DW_CHECK(std::all_of(used.begin(), used.end(), [](std::uint8_t v) { return v != 0; }), kDevice,
-             "a bulk reduction reads shared memory that was never written");
-    memory.update_global(row.global, row.inside, [&](std::span<std::byte> into) {
-      reduce_elements(op, type_, into, std::span<std::byte const>(data).subspan(row.skip, row.inside));
-    });
-  });
+void store_pieces(BulkMemory& memory, std::span<GlobalPiece const> pieces) {
+  for (GlobalPiece const& piece : pieces) {
+    try {
+      memory.write_global(piece.address, piece.data, piece.valid);
+    } catch (Error const& error) {
+      throw with_context(error, piece.where);
+    }
+  }
+}
+
+void reduce_pieces(BulkMemory& memory, std::span<GlobalPiece const> pieces, ReduceOp op, TensorMapType type) {
+  check_reduce(op, type);
+  std::size_t const size = static_cast<std::size_t>(bits_of(type)) / 8;
+  for (GlobalPiece const& piece : pieces) {
+    try {
+      DW_CHECK(std::all_of(piece.valid.begin(), piece.valid.end(), [](std::uint8_t v) { return v != 0; }),
+               kDevice, "a bulk reduction reads shared memory that was never written");
+      for (std::size_t i = 0; i < piece.data.size(); i += size) {
+        memory.update_global(piece.address + i, size, [&](std::span<std::byte> into) {
+          reduce_elements(op, type, into, std::span<std::byte const>(piece.data).subspan(i, size));
+        });
+      }
+    } catch (Error const& error) {
+      throw with_context(error, piece.where);
+    }
+  }
 }
 
 }  // namespace deepwell::emu

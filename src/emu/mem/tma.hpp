@@ -21,7 +21,7 @@ class BulkMemory {
                            std::span<std::uint8_t> valid) = 0;
   virtual void write_global(std::uint64_t address, std::span<std::byte const> data,
                             std::span<std::uint8_t const> valid) = 0;
-  /// Atomic read-modify-write of `bytes` bytes.
+  /// Atomic read-modify-write of one element.
   virtual void update_global(std::uint64_t address, std::size_t bytes,
                              std::function<void(std::span<std::byte>)> const& update) = 0;
   virtual void read_shared(std::uint32_t address, std::span<std::byte> data,
@@ -39,6 +39,17 @@ void reduce_elements(ReduceOp op, TensorMapType type, std::span<std::byte> into,
 /// Throws Error (kUnsupported) when cp.reduce.async.bulk.tensor has no such operation on the type.
 void check_reduce(ReduceOp op, TensorMapType type);
 
+/// A contiguous piece of global memory that a store or reduction touches, and the bytes for it.
+struct GlobalPiece {
+  std::uint64_t address = 0;
+  std::vector<std::byte> data;
+  std::vector<std::uint8_t> valid;
+  std::string where;  // begins the message of errors
+};
+void store_pieces(BulkMemory& memory, std::span<GlobalPiece const> pieces);
+/// Atomic per element. Poison in the pieces is an error.
+void reduce_pieces(BulkMemory& memory, std::span<GlobalPiece const> pieces, ReduceOp op, TensorMapType type);
+
 /// One box of one tensor map at given coordinates (innermost first; may be negative or past the end).
 class Tile {
  public:
@@ -52,10 +63,8 @@ class Tile {
 
   /// Global to shared; elements outside the tensor are filled with zeros or NaN.
   void load(BulkMemory& memory) const;
-  /// Shared to global; elements outside the tensor are not written.
-  void store(BulkMemory& memory) const;
-  /// Shared to global with a reduction, atomic per element.
-  void reduce(BulkMemory& memory, ReduceOp op) const;
+  /// Reads shared memory: what a store or reduction brings to global memory. Elements outside the tensor are dropped.
+  std::vector<GlobalPiece> gather(BulkMemory& memory) const;
   /// Map and coordinates in words, for reports.
   std::string describe() const;
 

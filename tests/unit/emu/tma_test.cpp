@@ -174,7 +174,7 @@ TEST(Tile, StoreClips) {
         std::uint32_t const from = swizzle_address(swizzle, 1024 + row * map.box[0] * 2 + a * 2);
         std::memcpy(&want[element_address(map, x, 2) - kBase], &memory.shared[from], 2);
       });
-      Tile(map, place, 1024).store(memory);
+      store_pieces(memory, Tile(map, place, 1024).gather(memory));
       EXPECT_EQ(memory.global, want);
     }
   }
@@ -217,7 +217,7 @@ TEST(Tile, PackedAlign16SpreadsEightBytesToSixteen) {
       EXPECT_EQ(memory.shared_valid[where + 8], 0) << "padding";
     }
   }
-  EXPECT_THROW(tile.store(memory), Error);
+  EXPECT_THROW(tile.gather(memory), Error);
   std::int32_t const odd[] = {64, 0};
   EXPECT_THROW(Tile(map, odd, 1024), Error);
 }
@@ -276,14 +276,15 @@ TEST(Reduce, TileAdd) {
   for (int i = 0; i < 2048; ++i) global[i] = 1000;
   std::fill(memory.shared_valid.begin(), memory.shared_valid.end(), 1);
   std::int32_t const at[] = {27, 5};
-  Tile(map, at, 0).reduce(memory, ReduceOp::kAdd);
+  reduce_pieces(memory, Tile(map, at, 0).gather(memory), ReduceOp::kAdd, TensorMapType::kF32);
   int changed = 0;
   for (int i = 0; i < 2048; ++i) changed += global[i] != 1000;
   EXPECT_EQ(global[16 + 5 * 64 + 28], 1001);
   EXPECT_EQ(global[16 + 6 * 64 + 27], 1008);
   EXPECT_EQ(changed, 3);  // 4 elements inside, one of them adds 0
   memory.shared_valid[4] = 0;
-  EXPECT_THROW(Tile(map, at, 0).reduce(memory, ReduceOp::kAdd), Error);
+  EXPECT_THROW(reduce_pieces(memory, Tile(map, at, 0).gather(memory), ReduceOp::kAdd, TensorMapType::kF32),
+               Error);
 }
 
 template <class T>

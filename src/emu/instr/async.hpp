@@ -1,0 +1,92 @@
+// What the asynchronous families share: mbarrier objects in a running CTA, bulk-copy access to its memories, per-lane copy
+// groups, and error reports for work that completes after its instruction.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "emu/instr/instr.hpp"
+#include "emu/mem/mbarrier.hpp"
+#include "emu/mem/tma.hpp"
+
+namespace deepwell::emu {
+
+/// Runs `body`; an Error without a report becomes one about this instruction and lane.
+template <class Body>
+auto reported(Warp& warp, Instr const& instr, int lane, Body const& body) {
+  std::string message;
+  try {
+    return body();
+  } catch (Error const& error) {
+    message = error.what();
+  }
+  fail(warp, instr, lane, message);
+}
+
+/// The space that a family's `.shared`, `.shared::cta`, `.shared::cluster` or missing modifier names: shared or generic.
+Space shared_space_of(Instr const& instr);
+
+/// A shared-memory address as 32 bits (own CTA or, above kClusterStride, another one of the cluster), from an address in
+/// `space` (kShared or kGeneric). Throws Error when it does not lie in shared memory.
+std::uint32_t shared_address(Space space, std::uint64_t address, char const* what);
+
+// mbarrier objects. `address` is a shared address as above; all throw Error.
+void mbarrier_init(Cta& cta, std::uint32_t address, std::uint64_t count);
+void mbarrier_invalidate(Cta& cta, std::uint32_t address);
+Mbarrier mbarrier_read(Cta& cta, std::uint32_t address);
+/// Reads the object, lets `change` work on it, writes it back, and lets waiting warps look again.
+void mbarrier_change(Cta& cta, std::uint32_t address, std::function<void(Mbarrier&)> const& change);
+
+/// Global and shared memory of a running CTA for bulk copies.
+class CtaBulkMemory : public BulkMemory {
+ public:
+  explicit CtaBulkMemory(Cta& cta) : cta_(cta) {}
+  void read_global(std::uint64_t address, std::span<std::byte> data, std::span<std::uint8_t> valid) override;
+  void write_global(std::uint64_t address, std::span<std::byte const> data,
+                    std::span<std::uint8_t const> valid) override;
+  void update_global(std::uint64_t address, std::size_t bytes,
+                     std::function<void(std::span<std::byte>)> const& update) override;
+  void read_shared(std::uint32_t address, std::span<std::byte> data, std::span<std::uint8_t> valid) override;
+  void write_shared(std::uint32_t address, std::span<std::byte const> data,
+                    std::span<std::uint8_t const> valid) override;
+
+ private:
+  Cta& cta_;
+};
+
+/// One asynchronous copy of a thread, or of several threads of one warp instruction.
+struct AsyncCopy {
+  Instr const* instr = nullptr;
+  bool source_read = false;
+  bool done = false;
+  bool waited = false;                       // a wait_group has covered it
+  std::vector<std::function<void()>> after;  // run once, when it is done
+};
+using AsyncCopyPtr = std::shared_ptr<AsyncCopy>;
+
+/// The copies of one lane, in the order of its commits.
+struct CopyGroups {
+  std::vector<AsyncCopyPtr> open;
+  std::deque<std::vector<AsyncCopyPtr>> committed;
+
+  void commit();
+  /// Whether all groups but the latest `pending` are done (or have read their source). Marks them as waited for.
+  bool wait(std::size_t pending, bool only_read);
+  /// Copies that are not done, committed or not.
+  std::vector<AsyncCopyPtr> unfinished() const;
+};
+
+/// Per warp; cp.async and bulk copies have groups of their own.
+struct WarpCopies {
+  std::array<CopyGroups, kLanes> plain, bulk;
+};
+
+/// Queues `run` for later, with errors reported against the instruction and lane that started it.
+void post_copy(Warp& warp, Instr const& instr, int lane, char const* what, std::function<void()> run);
+/// Marks a copy done and runs what waits for it.
+void finish(AsyncCopy& copy);
+
+}  // namespace deepwell::emu
