@@ -1,0 +1,81 @@
+// The GEMM plan's shared header: tile walks, shared-memory maps, derived sizes.
+#include <gtest/gtest.h>
+
+#include <set>
+#include <utility>
+
+#include "deepwell/gemm.h"
+
+namespace deepwell {
+namespace {
+
+GemmPlan large_plan() {
+  return {.x = Dtype::kE4m3,
+          .y = Dtype::kE2m1,
+          .d = Dtype::kBf16,
+          .x_scale = ScaleKind::kUe8m0,
+          .y_scale = ScaleKind::kF32,
+          .x_gran_k = 128,
+          .y_gran_k = 32,
+          .swap = false,
+          .tile_rows = 128,
+          .tile_cols = 128,
+          .warps_rows = 2,
+          .warps_cols = 4,
+          .stages = 2,
+          .native_e2m1 = false,
+          .every_reader_arrives = false};
+}
+
+TEST(TileWalk, VisitsEveryTileOnce) {
+  for (int rows : {1, 2, 7, 8, 9, 16, 17, 31}) {
+    for (int cols : {1, 2, 5, 8, 13}) {
+      TileWalk const walk{rows, cols};
+      std::set<std::pair<int, int>> seen;
+      for (int index = 0; index < rows * cols; ++index) {
+        TileWalk::Tile const tile = walk.at(index);
+        ASSERT_GE(tile.row, 0);
+        ASSERT_LT(tile.row, rows) << rows << "x" << cols << " at " << index;
+        ASSERT_GE(tile.col, 0);
+        ASSERT_LT(tile.col, cols) << rows << "x" << cols << " at " << index;
+        ASSERT_TRUE(seen.emplace(tile.row, tile.col).second) << rows << "x" << cols << " at " << index;
+      }
+    }
+  }
+}
+
+TEST(TileWalk, StaysInABandOfRowsUntilItsColumnsAreDone) {
+  TileWalk const walk{20, 6};
+  for (int index = 0; index < 8 * 6; ++index) EXPECT_LT(walk.at(index).row, 8);
+  EXPECT_EQ(walk.at(8 * 6).row, 8);
+}
+
+TEST(GemmPlan, SmemMapOfAKnownPlan) {
+  GemmSmemMap const map = smem_map(large_plan());
+  EXPECT_EQ(map.x_stage_bytes, 128 * 128);
+  EXPECT_EQ(map.y_stage_bytes, 128 * 64);
+  EXPECT_EQ(map.scale_x_stage_bytes, 128 * 4);
+  EXPECT_EQ(map.scale_y_stage_bytes, 128 * 4 * 4);
+  EXPECT_EQ(map.x, 0);
+  EXPECT_EQ(map.y, 2 * 128 * 128);
+  EXPECT_EQ(map.scale_x, map.y + 2 * 128 * 64);
+  EXPECT_EQ(map.scale_y, map.scale_x + 2 * 512);
+  EXPECT_EQ(map.full, map.scale_y + 2 * 2048);
+  EXPECT_EQ(map.empty, map.full + 16);
+  EXPECT_EQ(map.is_last, map.empty + 16);
+  EXPECT_EQ(map.total, map.is_last + 4);
+}
+
+TEST(GemmPlan, OnlyFourBitPairsWithExponentScalesUseTheLongMma) {
+  GemmPlan plan = large_plan();
+  EXPECT_FALSE(uses_k64(plan));
+  plan.x = Dtype::kE2m1;
+  EXPECT_FALSE(uses_k64(plan));
+  plan.y_scale = ScaleKind::kUe8m0;
+  EXPECT_TRUE(uses_k64(plan));
+  plan.x_scale = ScaleKind::kF32;
+  EXPECT_FALSE(uses_k64(plan));
+}
+
+}  // namespace
+}  // namespace deepwell
