@@ -38,7 +38,7 @@ void check_format(Format format) {
   }
 }
 
-bool cancels(double x, double y) { return x == -y && x != 0.0; }
+bool cancels(double x, double y) { return x == -y && x != 0.0 && std::isfinite(x); }
 bool opposite_zeros(double x, double y) { return x == 0.0 && y == 0.0 && std::signbit(x) != std::signbit(y); }
 
 }  // namespace

@@ -22,7 +22,7 @@ constexpr FormatInfo kFormats[] = {
     {"ue4m3",   8,   4,  3,   7,     0x7e,        -1,          0x7f,       false},
     {"bf16",    16,  8,  7,   127,   0x7f7f,      0x7f80,      0x7fff,     true},
     {"f16",     16,  5,  10,  15,    0x7bff,      0x7c00,      0x7fff,     true},
-    {"tf32",    32,  8,  10,  127,   0x7f7fe000,  0x7f800000,  0x7fffffff, true},
+    {"tf32",    32,  8,  10,  127,   0x7f7fe000,  0x7f800000,  0x7fffe000, true},
     {"f32",     32,  8,  23,  127,   0x7f7fffff,  0x7f800000,  0x7fffffff, true},
 };
 // clang-format on
