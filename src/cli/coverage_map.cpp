@@ -2,14 +2,70 @@
 // that is added sets it for its rows.
 #include "cli/coverage_map.hpp"
 
+#include "jit/jit.hpp"
+#include "ops/gemm/gemm.hpp"
+
 namespace deepwell {
 namespace {
+
+/// Whether a kernel takes this pair for one token and for many.
+bool gemm_takes(Arch const& arch, Dtype a, ScaleKind a_scale, Dtype b, ScaleKind b_scale, int b_gran_k) {
+  GemmShape shape{.m = 1,
+                  .n = 4096,
+                  .k = 4096,
+                  .a = a,
+                  .b = b,
+                  .a_scale = a_scale,
+                  .b_scale = b_scale,
+                  .a_gran_k = 128,
+                  .b_gran_k = b_gran_k};
+  bool taken = !choose_gemm(shape, arch).ranked.empty();
+  shape.m = 4096;
+  return taken && !choose_gemm(shape, arch).ranked.empty();
+}
+
+bool serves_all_pairs(Arch const& arch) {
+  for (Dtype const a : {Dtype::kE4m3, Dtype::kE2m1}) {
+    for (Dtype const b : {Dtype::kE4m3, Dtype::kE2m1}) {
+      for (int const gran_k : {32, 128}) {
+        if (!gemm_takes(arch, a, ScaleKind::kUe8m0, b, ScaleKind::kUe8m0, gran_k)) return false;
+        if (!gemm_takes(arch, a, ScaleKind::kF32, b, ScaleKind::kF32, gran_k)) return false;
+      }
+    }
+  }
+  return true;
+}
+
+bool serves_fp4_pair(Arch const& arch) {
+  return gemm_takes(arch, Dtype::kE2m1, ScaleKind::kUe8m0, Dtype::kE2m1, ScaleKind::kUe8m0, 32);
+}
+
+bool serves_mixed_scales(Arch const& arch) {
+  return gemm_takes(arch, Dtype::kE4m3, ScaleKind::kF32, Dtype::kE2m1, ScaleKind::kUe8m0, 32) &&
+         gemm_takes(arch, Dtype::kE4m3, ScaleKind::kUe8m0, Dtype::kE4m3, ScaleKind::kF32, 128);
+}
+
+/// A shape that no kernel takes is refused with reasons.
+bool refuses_with_reasons(Arch const& arch) {
+  GemmShape const shape{.m = 1, .n = 1, .k = 33};
+  GemmDecision const decision = choose_gemm(shape, arch);
+  return decision.ranked.empty() && !decision.rejected.empty() && !decision.rejected.front().reason.empty();
+}
+
+bool has_compiler(Arch const& arch) {
+  for (char const* kind : {"nvrtc", "nvcc"}) {
+    for (jit::Candidate const& candidate : jit::find_compilers(kind, arch.target)) {
+      if (candidate.rejected.empty()) return true;
+    }
+  }
+  return false;
+}
 
 // clang-format off
 constexpr CoverageRow kRows[] = {
     // ---- dispatch and build ----
     {.group = "dispatch", .site = "get_default_recipe", .operation = "default scale recipe of a GEMM", .formats = "FP32, packed UE8M0",
-     .served = nullptr,
+     .served = serves_all_pairs,
      .without = "\"Unknown recipe\" where the library has none for arch 12",
      .answer = "(1, 128, 128) for FP32 scales of B, (1, 1, 128) for packed ones, as on SM 10.x"},
     {.group = "dispatch", .site = "transform_sf_into_required_layout", .operation = "scale factors into the layout of the kernels",
@@ -17,10 +73,10 @@ constexpr CoverageRow kRows[] = {
      .without = "\"Unknown SF transformation\", or FP4 scales refused",
      .answer = "every scale format, granularity 32 and 128, for FP8 and FP4"},
     {.group = "dispatch", .site = "run-time compiler", .operation = "compiling a kernel on the user's machine", .formats = "",
-     .served = nullptr,
+     .served = has_compiler,
      .without = "CUTLASS headers not found, or nvcc 13 demanded at run time",
      .answer = "kernels compile with NVRTC alone and an empty include path; NVCC compiles them too"},
-    {.group = "dispatch", .site = "an operation without a kernel", .operation = "every unserved call", .formats = "", .served = nullptr,
+    {.group = "dispatch", .site = "an operation without a kernel", .operation = "every unserved call", .formats = "", .served = refuses_with_reasons,
      .without = "an assertion, an assembler error, a crash in warm-up or graph capture",
      .answer = "an error that names each kernel's reason; nothing was launched"},
     {.group = "dispatch", .site = "import deep_gemm", .operation = "which module is live", .formats = "", .served = nullptr,
@@ -29,7 +85,7 @@ constexpr CoverageRow kRows[] = {
 
     // ---- kernels ----
     {.group = "kernels", .site = "fp8_fp4_gemm_nt", .operation = "dense projections, shared and routed experts one by one",
-     .formats = "FP8xFP8, FP8xFP4, FP4xFP8, FP4xFP4", .served = nullptr,
+     .formats = "FP8xFP8, FP8xFP4, FP4xFP8, FP4xFP4", .served = serves_all_pairs,
      .without = "\"Unsupported architecture\", or a Hopper kernel that does not assemble",
      .answer = "block-scaled GEMM, any m and n, every mix of scale formats, large m and decode"},
     {.group = "kernels", .site = "m_grouped_fp8_fp4_gemm_nt_contiguous, ..._masked", .operation = "expert layers w1, w3, w2 (256 experts, top 6)",
@@ -49,7 +105,7 @@ constexpr CoverageRow kRows[] = {
     {.group = "kernels", .site = "tf32_hc_prenorm_gemm", .operation = "hyper-connection GEMM (n = 24, k = 16384)", .formats = "TF32",
      .served = nullptr, .without = "\"Unsupported architecture\" at start-up", .answer = "a tf32 GEMM for any number of splits"},
     {.group = "kernels", .site = "mxf4nvf4 tensor-core instruction", .operation = "FP4 x FP4 at full rate", .formats = "MXFP4, NVFP4",
-     .served = nullptr, .without = "a wrapper that is missing for SM 12.x", .answer = "one instruction wrapper, emulated bit for bit"},
+     .served = serves_fp4_pair, .without = "a wrapper that is missing for SM 12.x", .answer = "one instruction wrapper, emulated bit for bit"},
     {.group = "kernels", .site = "sparse MQA logits, mega MoE, bf16_mega_gate", .operation = "V4.1 and expert parallelism",
      .formats = "FP8, FP4, BF16", .served = nullptr, .without = "kernels for SM 10.x only", .answer = "later"},
 
@@ -63,7 +119,7 @@ constexpr CoverageRow kRows[] = {
      .without = "the question fails without a word and every expert is padded to 128 rows",
      .answer = "both signatures answered, 16 where experts get few rows"},
     {.group = "serving", .site = "FP32 weight scales beside packed activations", .operation = "mixed scale formats in one call", .formats = "FP32, packed",
-     .served = nullptr, .without = "an assertion", .answer = "every mix accepted"},
+     .served = serves_mixed_scales, .without = "an assertion", .answer = "every mix accepted"},
     {.group = "serving", .site = "warm-up before capture", .operation = "experts, einsum, logits, hyper-connection GEMM", .formats = "", .served = nullptr,
      .without = "kernels compile in the middle of a request", .answer = "a warm-up of its own; nothing compiles during capture"},
     {.group = "serving", .site = "FP4 indexer cache", .operation = "indexer keys in FP4", .formats = "FP4", .served = nullptr,
