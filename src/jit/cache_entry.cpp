@@ -47,6 +47,10 @@ Json inputs_of(CacheKey const& key) {
               {"source", key.source_hash}};
 }
 
+std::string manifest_text(Json const& manifest) {
+  return manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 struct Part {
   char const* name;
   std::span<std::byte const> bytes;
@@ -57,7 +61,8 @@ struct Part {
 std::string CacheKey::folder_name() const { return safe_name(name) + "." + hash; }
 
 CacheKey make_key(CompileRequest const& request, CompilerInfo const& compiler) {
-  if (!is_identifier(request.entry)) throw bad_argument("entry", request.entry, "the name of an extern \"C\" kernel");
+  if (!is_identifier(request.entry))
+    throw bad_argument("entry", request.entry, "the name of an extern \"C\" kernel");
   CacheKey key{.name = request.name,
                .entry = request.entry,
                .target = request.target,
@@ -90,7 +95,9 @@ LoadResult load_entry(fs::path const& folder, CacheKey const& key) {
   };
   try {
     cache_step("load", folder);
-    Json const manifest = Json::parse(read_text_file(folder / "manifest.json"));
+    std::string const text = read_text_file(folder / "manifest.json");
+    Json const manifest = Json::parse(text);
+    if (manifest_text(manifest) != text) return corrupt("manifest.json is not as it was written");
     if (manifest.at("format") != kFormat || manifest.at("inputs") != inputs_of(key) ||
         manifest.at("hash") != key.hash) {
       return corrupt("the manifest tells of other inputs");
@@ -149,13 +156,10 @@ void write_entry(fs::path const& folder, CacheKey const& key, CompileRequest con
                          {"files", files}};
   for (Part const& part : parts) {
     cache_step("write", folder / part.name);
-    write_new_file(folder / part.name, part.bytes, 0600, true);
+    write_new_file(folder / part.name, part.bytes, 0600, false);
   }
   cache_step("write", folder / "manifest.json");
-  write_new_file(folder / "manifest.json",
-                 manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", 0600, true);
-  cache_step("sync", folder);
-  sync_folder(folder);
+  write_new_file(folder / "manifest.json", manifest_text(manifest), 0600, false);
 }
 
 std::optional<KernelCache::Entry> describe_entry(fs::path const& folder) {

@@ -217,8 +217,6 @@ void KernelCache::Impl::store(CacheKey const& key, CompileRequest const& request
     fs::path const final_path = writable / key.folder_name();
     if (::rename(temporary.c_str(), final_path.c_str()) == 0) {
       temporary.clear();
-      cache_step("sync root", writable);
-      sync_folder(writable);
     } else if (errno != EEXIST && errno != ENOTEMPTY) {
       throw fs::filesystem_error("cannot rename into place", temporary, final_path,
                                  std::error_code(errno, std::generic_category()));
