@@ -36,7 +36,9 @@ run: setup
 	@ninja -C $(BUILD) -j$(JOBS) deepwell
 	@if [ ! -f "$(SAMPLE)" ]; then \
 	  $(BUILD)/deepwell sample --out "$(SAMPLE).part" && mv "$(SAMPLE).part" "$(SAMPLE)"; fi
-	@$(BUILD)/deepwell check --device "$(DEVICE)" --model "$(SAMPLE)"
+	@echo "== built-in cases"; $(BUILD)/deepwell check --device "$(DEVICE)" --quick; built_in=$$?; \
+	echo "== layers of $(SAMPLE)"; $(BUILD)/deepwell check --device "$(DEVICE)" --model "$(SAMPLE)"; model=$$?; \
+	exit $$((built_in > model ? built_in : model))
 
 test: setup-test
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
