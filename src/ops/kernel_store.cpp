@@ -5,6 +5,9 @@
 #include <chrono>
 #include <utility>
 
+#include "base/options.hpp"
+#include "jit/parallel.hpp"
+
 namespace deepwell {
 namespace {
 
@@ -13,7 +16,10 @@ constexpr std::size_t kFirstCapacity = 256;
 }  // namespace
 
 KernelStore::KernelStore(Backend& backend, KernelStoreOptions options)
-    : backend_(backend), options_(std::move(options)), compiler_(options_.use_compiler) {
+    : backend_(backend),
+      options_(std::move(options)),
+      line_info_(options_.line_info || option_flag(Option::kLineInfo)),
+      compiler_(options_.use_compiler) {
   if (options_.threads < 0)
     throw bad_argument("threads", std::to_string(options_.threads), "0 (all cores) or more");
   tables_.push_back(std::make_unique<Table>(kFirstCapacity));
@@ -108,7 +114,7 @@ std::shared_ptr<LoadedKernel> KernelStore::make(KernelRequest const& request) {
                                       .source = request.source,
                                       .target = image.target,
                                       .entry = request.entry,
-                                      .line_info = options_.line_info};
+                                      .line_info = line_info_};
     jit::Compiler const& used = compiler();
     jit::Compiled compiled = cache_->get(compile, used);
     {
@@ -133,7 +139,7 @@ void KernelStore::build_in_background(std::vector<Item> items) {
   std::erase_if(items, [this](Item const& item) { return find(item.key) != nullptr; });
   if (items.empty()) return;
   std::lock_guard const lock(mutex_);
-  if (pool_ == nullptr) pool_ = std::make_unique<ThreadPool>(options_.threads);
+  if (pool_ == nullptr) pool_ = std::make_unique<ThreadPool>(jit::compile_threads(options_.threads));
   std::erase_if(background_, [](std::future<void> const& task) {
     return task.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   });

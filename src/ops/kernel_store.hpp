@@ -27,11 +27,11 @@ struct KernelRequest {
 };
 
 struct KernelStoreOptions {
-  std::string compiler;       // "nvrtc", "nvcc" or "" (nvrtc, else nvcc)
-  std::string cache_folders;  // "writable[:read-only...]"; empty: the option's default
-  bool line_info = false;
+  std::string compiler;                         // "nvrtc", "nvcc" or "" (nvrtc, else nvcc)
+  std::string cache_folders;                    // "writable[:read-only...]"; empty: the option's default
+  bool line_info = false;                       // also by option DEEPWELL_LINE_INFO
   bool load_during_capture = true;              // false: a kernel first seen under stream capture is an error
-  int threads = 0;                              // for background builds; 0: all cores
+  int threads = 0;                              // for background builds; 0: option DEEPWELL_COMPILE_THREADS
   std::shared_ptr<jit::Compiler> use_compiler;  // instead of looking for one (tests)
 };
 
@@ -109,6 +109,7 @@ class KernelStore {
 
   Backend& backend_;
   KernelStoreOptions options_;
+  bool line_info_;
   std::atomic<Table*> table_;
   std::atomic<bool> closing_{false};  // background builds that have not begun are dropped
 

@@ -3,9 +3,13 @@
 
 #include <dlfcn.h>
 
+#include "base/options.hpp"
+
 namespace deepwell::cuda {
 
 std::vector<std::string> Driver::default_candidates() {
+  if (std::string configured = option_text(Option::kCudaDriver); !configured.empty())
+    return {std::move(configured)};
   // The loader's own search first; then where WSL and container toolkits put the library.
   return {"libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1"};
 }

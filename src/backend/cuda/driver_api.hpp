@@ -171,6 +171,7 @@ class Driver {
   /// what was tried, or what the driver lacks or answered.
   static std::shared_ptr<Driver const> open(
       std::vector<std::string> const& candidates = default_candidates());
+  /// What option DEEPWELL_CUDA_DRIVER says, else libcuda.so.1 where it usually is.
   static std::vector<std::string> default_candidates();
 
   Driver(Driver const&) = delete;

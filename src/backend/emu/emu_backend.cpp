@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "backend/checks.hpp"
+#include "base/options.hpp"
 
 namespace deepwell {
 namespace {
@@ -47,6 +48,11 @@ EmuBackend::EmuBackend(std::string_view device) : profile_(emu::parse_profile(de
   if (profile_.sm_count != info_.arch.default_sm_count) info_.id += fmt::format(":{}", profile_.sm_count);
   info_.name = fmt::format("emulated {}, {} SMs", profile_.target, profile_.sm_count);
   info_.memory_bytes = host_memory_bytes();
+  long long const threads = option_integer(Option::kThreads);
+  if (threads < 0 || threads > 1024) {
+    throw bad_argument(std::string(option_row(Option::kThreads).name), std::to_string(threads), "0 to 1024");
+  }
+  options_.threads = static_cast<int>(threads);
   notes_ = memory_.allocate(kNoteCount * sizeof(std::uint32_t), "notes");
   memory_.fill(notes_, kNoteCount * sizeof(std::uint32_t), std::byte{0});
 }

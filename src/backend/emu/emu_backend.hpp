@@ -36,7 +36,7 @@ class EmuBackend : public Backend {
 
   emu::Profile const& profile() const { return profile_; }
   emu::Memory& memory() { return memory_; }
-  /// Used by launches that start after this.
+  /// Used by launches that start after this; `threads` begins as option DEEPWELL_THREADS says.
   void set_options(emu::Options const& options);
   emu::Options options() const;
   /// Of the launch that ended last.
