@@ -1,0 +1,241 @@
+// Cases on devices.
+#include "check/run.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <span>
+
+#include "base/error.hpp"
+#include "ops/einsum/einsum.hpp"
+#include "ops/gemm/gemm.hpp"
+
+namespace deepwell::check {
+namespace {
+
+using ref::ScaleFormat;
+
+/// Device memory until the end of a scope.
+class DeviceBuffer {
+ public:
+  DeviceBuffer(Backend& backend, Buffer const& from)
+      : backend_(backend), start_(from.start), size_(from.bytes.size()) {
+    if (size_ == 0) return;
+    address_ = backend.allocate(size_);
+    backend.copy_to_device(address_, from.bytes, nullptr);
+  }
+  ~DeviceBuffer() {
+    if (address_ != 0) backend_.release(address_);
+  }
+  DeviceBuffer(DeviceBuffer const&) = delete;
+  DeviceBuffer& operator=(DeviceBuffer const&) = delete;
+
+  DeviceAddress tensor() const { return address_ + static_cast<DeviceAddress>(start_); }
+  std::vector<std::byte> read() const {
+    std::vector<std::byte> out(size_);
+    if (size_ != 0) backend_.copy_to_host(out, address_, nullptr);
+    return out;
+  }
+
+ private:
+  Backend& backend_;
+  DeviceAddress address_ = 0;
+  std::int64_t start_;
+  std::size_t size_;
+};
+
+TensorView view(DeviceAddress data, Dtype dtype, std::initializer_list<std::int64_t> shape,
+                std::initializer_list<std::int64_t> strides) {
+  TensorView out = contiguous_view(data, dtype, shape);
+  std::copy(strides.begin(), strides.end(), out.strides.begin());
+  return out;
+}
+
+Dtype stored_dtype(Dtype operand) { return operand == Dtype::kE2m1 ? Dtype::kI8 : operand; }
+
+Dtype scale_dtype(ScaleFormat format) {
+  switch (format) {
+    case ScaleFormat::kF32: return Dtype::kF32;
+    case ScaleFormat::kUe8m0: return Dtype::kUe8m0;
+    case ScaleFormat::kPacked: return Dtype::kI32;
+  }
+  throw Error(ErrorCode::kInternal, "scale format out of range");
+}
+
+std::int64_t row_bytes(OperandData const& o) { return o.k * bits_of(o.how.dtype) / 8; }
+
+GemmCall gemm_call(CaseData const& data, DeviceAddress a, DeviceAddress scale_a, DeviceAddress b,
+                   DeviceAddress scale_b, DeviceAddress c, DeviceAddress d) {
+  auto const matrix = [](OperandData const& o, DeviceAddress at) {
+    return view(at, stored_dtype(o.how.dtype), {o.rows, row_bytes(o)}, {o.pitch, 1});
+  };
+  auto const scales = [](OperandData const& o, DeviceAddress at) {
+    return view(at, scale_dtype(o.how.scale), {o.scale_rows, o.scale_cols},
+                {o.scale_row_stride, o.scale_k_stride});
+  };
+  Case const& what = data.what;
+  GemmCall call;
+  call.a = matrix(data.a, a), call.b = matrix(data.b, b);
+  call.scale_a = scales(data.a, scale_a), call.scale_b = scales(data.b, scale_b);
+  call.d = view(d, what.d, {what.m, what.n}, {data.d_pitch, 1});
+  if (what.c == CMode::kSame) call.c = call.d;
+  if (what.c == CMode::kOther) call.c = view(c, what.d, {what.m, what.n}, {data.c_pitch, 1});
+  if (!what.default_recipe) {
+    call.recipe_a = {what.a.gran_mn, what.a.gran_k};
+    call.recipe_b = {what.b.gran_mn, what.b.gran_k};
+  }
+  return call;
+}
+
+/// b, h, d and r of the expression are m, batch, n and k here.
+EinsumCall einsum_call(CaseData const& data, DeviceAddress a, DeviceAddress scale_a, DeviceAddress b,
+                       DeviceAddress scale_b, DeviceAddress d) {
+  Case const& what = data.what;
+  DW_CHECK(what.c == CMode::kNone, kInternal, "einsum cases have no c");
+  EinsumCall call;
+  call.a = view(a, stored_dtype(what.a.dtype), {what.m, what.batch, row_bytes(data.a)},
+                {data.a.pitch, data.a.batch_stride, 1});
+  call.scale_a = view(scale_a, scale_dtype(what.a.scale), {data.a.scale_rows, what.batch, data.a.scale_cols},
+                      {data.a.scale_row_stride, data.a.scale_batch_stride, data.a.scale_k_stride});
+  if (what.flat_weights) {
+    call.b = view(b, stored_dtype(what.b.dtype), {what.batch * what.n, row_bytes(data.b)}, {data.b.pitch, 1});
+    call.scale_b =
+        view(scale_b, scale_dtype(what.b.scale), {what.batch * data.b.scale_rows, data.b.scale_cols},
+             {data.b.scale_row_stride, data.b.scale_k_stride});
+  } else {
+    call.b = view(b, stored_dtype(what.b.dtype), {what.batch, what.n, row_bytes(data.b)},
+                  {data.b.batch_stride, data.b.pitch, 1});
+    call.scale_b =
+        view(scale_b, scale_dtype(what.b.scale), {what.batch, data.b.scale_rows, data.b.scale_cols},
+             {data.b.scale_batch_stride, data.b.scale_row_stride, data.b.scale_k_stride});
+  }
+  call.d = view(d, what.d, {what.m, what.batch, what.n}, {data.d_pitch, data.d_batch_stride, 1});
+  call.recipe = {1, what.b.gran_mn, 128};
+  return call;
+}
+
+std::string short_name(GemmCandidate const& candidate) {
+  GemmPlan const& p = candidate.plan;
+  std::string out = fmt::format("{} {}x{}{} s{}", candidate.kernel, p.tile_rows, p.tile_cols,
+                                p.swap ? " swap" : "", p.stages);
+  if (candidate.splits > 1) out += fmt::format(" split {}", candidate.splits);
+  return out;
+}
+
+void check_unchanged(DeviceBuffer const& device, Buffer const& host, char const* name) {
+  DW_CHECK(device.read() == host.bytes, kDevice, "{} or the memory around it was written", name);
+}
+
+}  // namespace
+
+char const* name_of(Status status) {
+  switch (status) {
+    case Status::kPass: return "pass";
+    case Status::kFail: return "fail";
+    case Status::kError: return "error";
+    case Status::kUnsupported: return "unsupported";
+  }
+  return "?";
+}
+
+Choice choose(Case const& what, Arch const& arch) {
+  auto const kind = [](OperandCase const& o) {
+    return o.scale == ScaleFormat::kF32 ? ScaleKind::kF32 : ScaleKind::kUe8m0;
+  };
+  GemmShape const shape{.m = what.m,
+                        .n = what.n,
+                        .k = what.k,
+                        .batch = what.batch,
+                        .a = what.a.dtype,
+                        .b = what.b.dtype,
+                        .d = what.d,
+                        .a_scale = kind(what.a),
+                        .b_scale = kind(what.b),
+                        .a_gran_k = what.a.gran_k,
+                        .b_gran_k = what.b.gran_k};
+  GemmDecision const decision = choose_gemm(shape, arch);
+  Choice out;
+  if (decision.ranked.empty()) {
+    for (GemmRejection const& rejection : decision.rejected)
+      out.refused +=
+          fmt::format("{}{}: {}", out.refused.empty() ? "" : "; ", rejection.kernel, rejection.reason);
+    if (out.refused.empty()) out.refused = "no kernel";
+    return out;
+  }
+  GemmCandidate const& best = decision.ranked.front();
+  out.kernel = short_name(best);
+  out.arithmetic = arithmetic_of(arch, what.a.dtype, what.a.scale, what.b.dtype, what.b.scale, best.splits);
+  return out;
+}
+
+RunResult run_on_device(Context& context, CaseData const& data) {
+  Backend& backend = context.backend();
+  DeviceBuffer const a(backend, data.a.data), scale_a(backend, data.a.scale), b(backend, data.b.data),
+      scale_b(backend, data.b.scale), c(backend, data.c), d(backend, data.d);
+  backend.synchronize(nullptr);
+  double const compiling = context.kernels().counts().seconds;
+  auto const start = std::chrono::steady_clock::now();
+  if (data.what.op == Op::kGemm) {
+    GemmCall const call =
+        gemm_call(data, a.tensor(), scale_a.tensor(), b.tensor(), scale_b.tensor(), c.tensor(), d.tensor());
+    fp8_fp4_gemm_nt(context, call);
+  } else {
+    EinsumCall const call =
+        einsum_call(data, a.tensor(), scale_a.tensor(), b.tensor(), scale_b.tensor(), d.tensor());
+    fp8_einsum(context, "bhr,hdr->bhd", call);
+  }
+  backend.synchronize(nullptr);
+  RunResult out;
+  out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() -
+                (context.kernels().counts().seconds - compiling);
+  out.after = d.read();
+  check_unchanged(a, data.a.data, "a");
+  check_unchanged(scale_a, data.a.scale, "a's scale");
+  check_unchanged(b, data.b.data, "b");
+  check_unchanged(scale_b, data.b.scale, "b's scale");
+  check_unchanged(c, data.c, "c");
+  return out;
+}
+
+std::vector<std::byte> reference_output(CaseData const& data) {
+  std::vector<std::byte> out = data.d.bytes;
+  Case const& what = data.what;
+  std::int64_t const size = bits_of(what.d) / 8;
+  std::size_t at = 0;
+  for (std::int64_t z = 0; z < what.batch; ++z) {
+    for (std::int64_t i = 0; i < what.m; ++i) {
+      std::byte* const row = out.data() + data.d.start + (z * data.d_batch_stride + i * data.d_pitch) * size;
+      for (std::int64_t j = 0; j < what.n; ++j) store_element(what.d, row + j * size, data.exact[at++]);
+    }
+  }
+  return out;
+}
+
+Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
+                 GivenWeights const* weights) {
+  Outcome out;
+  try {
+    Choice const choice = choose(what, context.arch());
+    if (!choice.refused.empty()) {
+      out.status = Status::kUnsupported;
+      out.reason = choice.refused;
+      return out;
+    }
+    out.kernel = choice.kernel;
+    CaseData const data = make_data(what, seed, pool, weights);
+    std::vector<double> const limits = bounds(data.a.view(), data.b.view(), what.batch, data.c_pointer(),
+                                              data.exact, what.d, choice.arithmetic, pool);
+    RunResult const result = run_on_device(context, data);
+    Verdict const verdict = judge(data, limits, result.after);
+    out.status = verdict.pass ? Status::kPass : Status::kFail;
+    out.error = verdict.error, out.bound = verdict.bound;
+    out.seconds = result.seconds;
+    out.reason = verdict.reason;
+  } catch (std::exception const& error) {
+    out.status = Status::kError;
+    out.reason = error.what();
+  }
+  return out;
+}
+
+}  // namespace deepwell::check

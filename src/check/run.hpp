@@ -1,0 +1,58 @@
+// Runs a case on a device and judges what comes back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.hpp"
+#include "check/bound.hpp"
+#include "check/data.hpp"
+#include "check/verdict.hpp"
+#include "ops/context.hpp"
+
+namespace deepwell::check {
+
+enum class Status {
+  kPass,
+  kFail,         // a wrong answer, or memory touched that is not d's
+  kError,        // the call or the device failed
+  kUnsupported,  // the kernel table accepts no kernel: not a failure of this run
+};
+char const* name_of(Status status);
+
+struct Outcome {
+  Status status = Status::kError;
+  std::string kernel;  // short: "gemm_mx 128x8 s8 x4"; empty when none was chosen
+  double error = 0, bound = 0;
+  double seconds = 0;  // of the call, without compiling
+  std::string reason;  // empty when it passes
+  bool failed() const { return status == Status::kFail || status == Status::kError; }
+};
+
+/// The arithmetic of the kernel that the library would choose on this device; `kernel` gets its short name, `refused` the
+/// table's reasons when it accepts none.
+struct Choice {
+  Arithmetic arithmetic;
+  std::string kernel;
+  std::string refused;
+};
+Choice choose(Case const& what, Arch const& arch);
+
+/// Uploads the operands, calls the operation once, and returns d's memory as it is afterwards, guard bands included. Throws
+/// what the operation throws, and Error (kDevice) if an input or c changed.
+struct RunResult {
+  std::vector<std::byte> after;
+  double seconds = 0;
+};
+RunResult run_on_device(Context& context, CaseData const& data);
+
+/// A correct d made by the reference instead of a device: exact values rounded once, everything else as before the call.
+std::vector<std::byte> reference_output(CaseData const& data);
+
+/// make_data (or `given`), run_on_device, judge. Errors become outcomes.
+Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
+                 GivenWeights const* weights = nullptr);
+
+}  // namespace deepwell::check

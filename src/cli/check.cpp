@@ -1,0 +1,246 @@
+// `deepwell check`: runs the operations on a device, judges every answer, and says so in a table or in JSON lines.
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.hpp"
+#include "base/table.hpp"
+#include "base/thread_pool.hpp"
+#include "check/model.hpp"
+#include "check/mutate.hpp"
+#include "check/run.hpp"
+#include "cli/commands.hpp"
+#include "cli/progress.hpp"
+#include "ops/context.hpp"
+
+namespace deepwell {
+namespace {
+
+struct Options {
+  std::string op, device = "best", model, filter;
+  int tp = 1;
+  std::int64_t tokens = 4;
+  std::uint64_t seed = 0;
+  bool json = false, mutate = false, quick = false, list = false;
+};
+
+bool selected(Options const& options, check::Case const& what) {
+  if (!options.op.empty() && options.op != check::name_of(what.op)) return false;
+  return options.filter.empty() || what.name().find(options.filter) != std::string::npos;
+}
+
+void print_line(nlohmann::ordered_json const& json) {
+  fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  std::fflush(stdout);
+}
+
+/// A finite number, or null: JSON has no NaN.
+nlohmann::ordered_json number(double value) {
+  return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+}
+
+class Report {
+ public:
+  Report(Options const& options, std::string device)
+      : json_(options.json),
+        device_(std::move(device)),
+        table_({{"operation", Table::Align::kLeft, 9},
+                {"tensors and shape", Table::Align::kLeft, 60},
+                {"data", Table::Align::kLeft, 8},
+                {"device", Table::Align::kLeft, 16},
+                {"kernel", Table::Align::kLeft, 30},
+                {"error / bound", Table::Align::kRight, 20},
+                {"ms", Table::Align::kRight, 9},
+                {"verdict", Table::Align::kLeft, 12}}) {}
+
+  void add(check::Case const& what, check::Outcome const& outcome) {
+    ++counts_[static_cast<int>(outcome.status)];
+    if (json_) {
+      print_line({{"op", name_of(what.op)},
+                  {"case", what.name()},
+                  {"device", device_},
+                  {"kernel", outcome.kernel},
+                  {"status", name_of(outcome.status)},
+                  {"error", number(outcome.error)},
+                  {"bound", number(outcome.bound)},
+                  {"seconds", outcome.seconds},
+                  {"reason", outcome.reason}});
+      return;
+    }
+    bool const ran = outcome.status == check::Status::kPass || outcome.status == check::Status::kFail;
+    table_.add({name_of(what.op), what.tensors(), name_of(what.data), device_, outcome.kernel,
+                ran ? fmt::format("{:.2g} / {:.2g}", outcome.error, outcome.bound) : "",
+                ran ? fmt::format("{:.2f}", outcome.seconds * 1e3) : "", name_of(outcome.status)});
+    if (outcome.status != check::Status::kPass)
+      notes_ += fmt::format("{}: {}: {}\n", name_of(outcome.status), what.name(), outcome.reason);
+  }
+
+  void skip(check::SkippedTensor const& tensor) {
+    if (json_) {
+      print_line({{"op", ""},
+                  {"case", tensor.name},
+                  {"device", device_},
+                  {"kernel", ""},
+                  {"status", "skipped"},
+                  {"error", nullptr},
+                  {"bound", nullptr},
+                  {"seconds", 0.0},
+                  {"reason", tensor.reason}});
+    } else {
+      notes_ += fmt::format("not checked: {}: {}\n", tensor.name, tensor.reason);
+    }
+  }
+
+  void print() const {
+    if (json_) return;
+    fmt::print("{}{}", table_.text(), notes_);
+    fmt::print("{} passed, {} failed, {} errors, {} unsupported on {}\n", count(check::Status::kPass),
+               count(check::Status::kFail), count(check::Status::kError), count(check::Status::kUnsupported),
+               device_);
+  }
+
+  int count(check::Status status) const { return counts_[static_cast<int>(status)]; }
+
+ private:
+  bool json_;
+  std::string device_, notes_;
+  Table table_;
+  int counts_[4] = {};
+};
+
+/// One case to run: built in, or with a checkpoint's weights.
+struct Item {
+  check::Case what;
+  check::ModelCase const* model = nullptr;
+};
+
+int run_checks(Options const& options, Context& context, ThreadPool& pool) {
+  std::optional<SafetensorsFile> file;
+  check::ModelCases model;
+  std::vector<Item> items;
+  if (!options.model.empty()) {
+    file.emplace(options.model);
+    model = check::find_model_cases(*file, options.tp, options.tokens);
+    for (check::ModelCase const& c : model.cases) items.push_back({c.what, &c});
+    if (model.cases.empty()) {
+      throw bad_argument("--model", fmt::format("{}: {} tensors", options.model, file->tensors().size()),
+                         "at least one weight that the library has an operation for");
+    }
+  } else {
+    for (check::Case& c : check::builtin_cases(options.quick)) items.push_back({std::move(c), nullptr});
+  }
+  std::erase_if(items, [&](Item const& item) { return !selected(options, item.what); });
+  if (items.empty()) throw bad_argument("--op, --filter", "no case", "a selection with at least one case");
+  if (options.list) {
+    for (Item const& item : items) fmt::print("{}\n", item.what.name());
+    return 0;
+  }
+
+  Report report(options, context.device().id);
+  {
+    Progress progress("checking", items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      progress.update(i, items[i].what.name());
+      std::optional<check::ModelCase::Weights> weights;
+      check::GivenWeights given;
+      if (items[i].model != nullptr) {
+        weights = items[i].model->load();
+        given = {weights->codes, weights->scales};
+      }
+      report.add(items[i].what,
+                 check::run_case(context, items[i].what, options.seed, pool, weights ? &given : nullptr));
+    }
+  }
+  for (check::SkippedTensor const& tensor : model.skipped) report.skip(tensor);
+  report.print();
+  return report.count(check::Status::kFail) + report.count(check::Status::kError) == 0 ? 0 : 1;
+}
+
+int run_mutations(Options const& options, Context& context, ThreadPool& pool) {
+  std::vector<check::Case> cases = check::mutation_cases();
+  std::erase_if(cases, [&](check::Case const& c) { return !selected(options, c); });
+  if (cases.empty()) throw bad_argument("--op, --filter", "no case", "a selection with at least one case");
+  Table table({{"operation"},
+               {"tensors and shape", Table::Align::kLeft, 60},
+               {"data"},
+               {"mutation"},
+               {"verdict"},
+               {"why", Table::Align::kLeft, 80}});
+  int total = 0, survived = 0, refused = 0;
+  {
+    Progress progress("mutating", cases.size());
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      check::Case const& what = cases[i];
+      progress.update(i, what.name());
+      check::Choice const choice = check::choose(what, context.arch());
+      if (!choice.refused.empty()) {
+        throw Error(ErrorCode::kUnsupported, fmt::format("{}: {}", what.name(), choice.refused));
+      }
+      auto const produce = [&](check::CaseData const& data) {
+        return check::run_on_device(context, data).after;
+      };
+      for (check::MutationOutcome const& outcome :
+           check::mutate_case(what, choice.arithmetic, options.seed, produce, pool)) {
+        bool const unmutated = outcome.mutation == "none";
+        bool const good = outcome.rejected != unmutated;
+        ++total;
+        (unmutated ? refused : survived) += good ? 0 : 1;
+        char const* const verdict = outcome.rejected ? "rejected" : "accepted";
+        if (options.json) {
+          print_line({{"op", name_of(outcome.op)},
+                      {"case", outcome.case_name},
+                      {"device", context.device().id},
+                      {"mutation", outcome.mutation},
+                      {"status", good ? "pass" : "fail"},
+                      {"verdict", verdict},
+                      {"reason", outcome.reason}});
+        } else {
+          table.add({name_of(outcome.op), what.tensors(), name_of(what.data), outcome.mutation,
+                     good ? verdict : fmt::format("{} (WRONG)", verdict), outcome.reason});
+        }
+      }
+    }
+  }
+  if (!options.json) {
+    fmt::print("{}{} outputs judged on {}: {} mutations survived, {} right answers were rejected\n",
+               table.text(), total, context.device().id, survived, refused);
+  }
+  return survived + refused == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+void add_check_command(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("check", "Run the operations on a device and judge every answer");
+  command->add_option("--op", options->op, "Only this operation")->check(CLI::IsMember({"gemm", "einsum"}));
+  command->add_option("--device", options->device, "cuda, cuda:1, emu:sm_120a, emu:sm_90a:48, or best")
+      ->capture_default_str();
+  command->add_option("--model", options->model,
+                      "Check the layers of this safetensors file instead of the built-in cases");
+  command->add_option("--tp", options->tp, "With --model: the parts that ranks of 2, 4 or 8 hold")
+      ->capture_default_str();
+  command->add_option("--tokens", options->tokens, "With --model: rows of activations")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->add_option("--seed", options->seed, "Other data")->capture_default_str();
+  command->add_option("--filter", options->filter, "Only cases whose name contains this text");
+  command->add_flag("--quick", options->quick, "A few cases of each kind");
+  command->add_flag("--list", options->list, "Print the names of the cases and run nothing");
+  command->add_flag("--mutate", options->mutate, "Prove that wrong answers are rejected");
+  command->add_flag("--json", options->json, "One JSON object a line");
+  command->callback([options] {
+    ThreadPool pool;
+    Context context(options->device);
+    int const code =
+        options->mutate ? run_mutations(*options, context, pool) : run_checks(*options, context, pool);
+    if (code != 0) throw CLI::RuntimeError(code);
+  });
+}
+
+}  // namespace deepwell
