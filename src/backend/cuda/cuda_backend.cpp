@@ -181,6 +181,7 @@ void CudaBackend::fill(DeviceAddress to, std::size_t bytes, std::byte value, Str
 TensorMap CudaBackend::encode(TensorMapSpec const& spec) {
   emu::TensorMapSpec const values = driver_values(spec);
   alignas(128) TensorMap map;
+  CurrentContext const current(*device_);
   Result const result = device_->driver().cuTensorMapEncodeTiled(
       &map, values.data_type, static_cast<std::uint32_t>(values.rank),
       reinterpret_cast<void*>(static_cast<std::uintptr_t>(values.base)), values.dims.data(),
