@@ -197,20 +197,6 @@ RunResult run_on_device(Context& context, CaseData const& data) {
   return out;
 }
 
-std::vector<std::byte> reference_output(CaseData const& data) {
-  std::vector<std::byte> out = data.d.bytes;
-  Case const& what = data.what;
-  std::int64_t const size = bits_of(what.d) / 8;
-  std::size_t at = 0;
-  for (std::int64_t z = 0; z < what.batch; ++z) {
-    for (std::int64_t i = 0; i < what.m; ++i) {
-      std::byte* const row = out.data() + data.d.start + (z * data.d_batch_stride + i * data.d_pitch) * size;
-      for (std::int64_t j = 0; j < what.n; ++j) store_element(what.d, row + j * size, data.exact[at++]);
-    }
-  }
-  return out;
-}
-
 Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
                  GivenWeights const* weights) {
   Outcome out;

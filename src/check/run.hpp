@@ -48,9 +48,6 @@ struct RunResult {
 };
 RunResult run_on_device(Context& context, CaseData const& data);
 
-/// A correct d made by the reference instead of a device: exact values rounded once, everything else as before the call.
-std::vector<std::byte> reference_output(CaseData const& data);
-
 /// make_data (or `given`), run_on_device, judge. Errors become outcomes.
 Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
                  GivenWeights const* weights = nullptr);

@@ -96,4 +96,18 @@ Verdict judge(CaseData const& data, std::span<double const> bounds, std::span<st
   return out;
 }
 
+std::vector<std::byte> reference_output(CaseData const& data) {
+  std::vector<std::byte> out = data.d.bytes;
+  Case const& what = data.what;
+  std::int64_t const size = bits_of(what.d) / 8;
+  std::size_t at = 0;
+  for (std::int64_t z = 0; z < what.batch; ++z) {
+    for (std::int64_t i = 0; i < what.m; ++i) {
+      std::byte* const row = out.data() + data.d.start + (z * data.d_batch_stride + i * data.d_pitch) * size;
+      for (std::int64_t j = 0; j < what.n; ++j) store_element(what.d, row + j * size, data.exact[at++]);
+    }
+  }
+  return out;
+}
+
 }  // namespace deepwell::check

@@ -23,4 +23,7 @@ struct Verdict {
 /// [batch, m, n]; for kExact the bits must be those of the exact value rounded once (either zero for 0), whatever the bound.
 Verdict judge(CaseData const& data, std::span<double const> bounds, std::span<std::byte const> after);
 
+/// A correct d made by the reference instead of a device: exact values rounded once, everything else as before the call.
+std::vector<std::byte> reference_output(CaseData const& data);
+
 }  // namespace deepwell::check

@@ -1,6 +1,8 @@
 // Safetensors: parsing with every check, and writing.
 #include "checkpoint/safetensors.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstring>
 #include <fstream>
@@ -209,10 +211,13 @@ StoredTensor check_entry(Entry const& entry, std::span<std::byte const> file, st
                        fmt::format("at most {}, the bytes after the header", data_size));
   }
   std::optional<std::uint64_t> const expected = bytes_of(entry.shape, type->bits);
-  if (!expected || *expected != end - begin) {
+  if (!expected) {
+    throw bad_argument(where("shape"), fmt::format("[{}]", fmt::join(entry.shape, ", ")),
+                       fmt::format("whole bytes of {}, fewer than 2^63 bits", entry.dtype));
+  }
+  if (*expected != end - begin) {
     throw bad_argument(where("data_offsets"), fmt::format("{} bytes", end - begin),
-                       expected ? fmt::format("{} bytes for its shape and dtype", *expected)
-                                : "a shape whose bytes can be counted");
+                       fmt::format("{} bytes for its shape and dtype", *expected));
   }
   StoredTensor tensor;
   tensor.name = entry.name;
