@@ -211,8 +211,8 @@ Result cuMemHostGetDevicePointer_v2(DevicePointer* address, void* host, unsigned
 Result cuTensorMapEncodeTiled(void* map, int type, std::uint32_t rank, void* base, std::uint64_t const* dims,
                               std::uint64_t const* strides, std::uint32_t const* box, std::uint32_t const*,
                               int, int swizzle, int l2_promotion, int) {
-  MOCK_TRY(enter("cuTensorMapEncodeTiled",
-                 std::to_string(type) + " " + std::to_string(swizzle) + " " + std::to_string(l2_promotion)));
+  MOCK_TRY(enter_context("cuTensorMapEncodeTiled", std::to_string(type) + " " + std::to_string(swizzle) +
+                                                       " " + std::to_string(l2_promotion)));
   if (reinterpret_cast<std::uintptr_t>(map) % 64 != 0) return kInvalidValue;
   auto* const words = static_cast<std::uint64_t*>(map);
   std::memset(map, 0, 128);
