@@ -42,3 +42,12 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME layers COMMAND ${Python3_EXECUTABLE} tools/check_layers.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME docs COMMAND ${Python3_EXECUTABLE} tools/check_docs.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME tools COMMAND ${Python3_EXECUTABLE} -m unittest discover -s tests/tools WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+
+# libFuzzer targets, built with clang: cmake -DCMAKE_CXX_COMPILER=clang++-14 -DDEEPWELL_FUZZ=ON
+option(DEEPWELL_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+if(DEEPWELL_FUZZ)
+  add_executable(fuzz_safetensors tests/fuzz/safetensors_fuzz.cpp)
+  target_compile_options(fuzz_safetensors PRIVATE -fsanitize=fuzzer,address)
+  target_link_options(fuzz_safetensors PRIVATE -fsanitize=fuzzer,address)
+  target_link_libraries(fuzz_safetensors PRIVATE dw_checkpoint)
+endif()

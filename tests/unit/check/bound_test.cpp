@@ -114,7 +114,11 @@ TEST_P(BoundHolds, ForChainsOfMmas) {
       }
     }
   }
-  EXPECT_GT(closest, 0.1) << "the bound is far from what the hardware does";
+  // Products of two e2m1 numbers have so few bits that such sums are exact.
+  bool const exact = chain.a == Dtype::kE2m1 && chain.b == Dtype::kE2m1;
+  if (!exact) {
+    EXPECT_GT(closest, 0.1) << "the bound is far from what the hardware does";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
