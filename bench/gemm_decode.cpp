@@ -12,6 +12,7 @@
 
 #include "backend/cuda/cuda_tools.hpp"
 #include "ops/gemm/gemm.hpp"
+#include "ref/gemm.hpp"
 
 namespace deepwell {
 namespace {
@@ -81,10 +82,12 @@ class Bench {
       return address;
     };
     std::vector<std::byte> const weights = b_type == Dtype::kE2m1 ? random_bytes(weight_bytes, 1, 0xff, 0)
-                                                                  : random_bytes(weight_bytes, 1, 0x3f, 0x10);
+                                                                  : random_bytes(weight_bytes, 1, 0xbf, 0x10);
     std::vector<GemmProblem> calls(copies, base);
-    base.a.data = upload(random_bytes(shape.batch * m * shape.k, 2, 0x3f, 0x10));
-    base.a.scale.data = upload(scale_values(base.a.scale, shape.batch, m, shape.k));
+    std::vector<std::byte> const activations = random_bytes(shape.batch * m * shape.k, 2, 0xbf, 0x10);
+    std::vector<std::byte> const activation_scales = scale_values(base.a.scale, shape.batch, m, shape.k);
+    base.a.data = upload(activations);
+    base.a.scale.data = upload(activation_scales);
     base.d = backend.allocate(shape.batch * m * shape.n * 2);
     owned.push_back(base.d);
     std::vector<std::byte> const scales = scale_values(base.b.scale, shape.batch, shape.n, shape.k);
@@ -97,6 +100,7 @@ class Bench {
     cuda::OwnedStream stream(cuda::device_of(backend));
     run_gemm(context_, calls[0], stream.get(), &workspace_);
     backend.synchronize(stream.get());
+    double const error = largest_error(calls[0], activations, activation_scales, weights, scales);
     std::unique_ptr<cuda::Graph> graph;
     {
       cuda::Capture capture(cuda::device_of(backend), stream.get());
@@ -118,15 +122,56 @@ class Bench {
     fmt::print(
         "{{\"name\":\"{}\",\"m\":{},\"n\":{},\"k\":{},\"batch\":{},\"b\":\"{}\",\"scales\":\"{}\",\"pdl\":{},"
         "\"floor_us\":{:.2f},"
-        "\"us\":{:.2f},\"ratio\":{:.2f},\"tflops\":{:.1f},\"splits\":{},\"kernel\":\"{}\"}}\n",
+        "\"us\":{:.2f},\"ratio\":{:.2f},\"tflops\":{:.1f},\"error\":{:.1e},\"splits\":{},\"kernel\":\"{}\"}}"
+        "\n",
         shape.name, m, shape.n, shape.k, shape.batch, name_of(b_type), f32_scales ? "f32" : "packed", pdl_,
-        floor_us, us, us / floor_us, 2.0 * shape.batch * m * shape.n * shape.k / us * 1e-6, best.splits,
-        plan_name(best.plan));
+        floor_us, us, us / floor_us, 2.0 * shape.batch * m * shape.n * shape.k / us * 1e-6, error,
+        best.splits, plan_name(best.plan));
     std::fflush(stdout);
     for (DeviceAddress address : owned) backend.release(address);
   }
 
  private:
+  static ref::Operand reference_operand(MatrixOperand const& operand, std::int64_t rows, std::int64_t k,
+                                        std::vector<std::byte> const& data,
+                                        std::vector<std::byte> const& scales) {
+    ScaleOperand const& scale = operand.scale;
+    return {.dtype = operand.dtype,
+            .data = data.data(),
+            .rows = rows,
+            .k = k,
+            .pitch = operand.pitch,
+            .batch_stride = operand.batch_stride,
+            .scales = {.format = scale.packed ? ref::ScaleFormat::kPacked : ref::ScaleFormat::kF32,
+                       .gran_mn = scale.gran.mn,
+                       .gran_k = scale.gran.k,
+                       .data = scales.data(),
+                       .row_stride = scale.row_stride / 4,
+                       .k_stride = scale.k_stride / 4,
+                       .batch_stride = scale.batch_stride / 4}};
+  }
+
+  /// Largest |d - reference| over sum |a b| of the call that just ran; -1 where the reference would take too long.
+  double largest_error(GemmProblem const& call, std::vector<std::byte> const& a,
+                       std::vector<std::byte> const& a_scale, std::vector<std::byte> const& b,
+                       std::vector<std::byte> const& b_scale) {
+    if (call.batch * call.m * call.n * call.k > 600'000'000) return -1;
+    ref::Product const expected =
+        ref::gemm(reference_operand(call.a, call.m, call.k, a, a_scale),
+                  reference_operand(call.b, call.n, call.k, b, b_scale), call.batch, nullptr, pool_);
+    std::vector<std::uint16_t> d(call.batch * call.m * call.n);
+    context_.backend().copy_to_host(std::as_writable_bytes(std::span(d)), call.d, nullptr);
+    double worst = 0;
+    for (std::size_t i = 0; i < d.size(); ++i) {
+      float value;
+      std::uint32_t const bits = static_cast<std::uint32_t>(d[i]) << 16;
+      std::memcpy(&value, &bits, 4);
+      double const error = std::abs(value - expected.d[i]) / expected.magnitude[i];
+      if (!(error <= worst)) worst = error;
+    }
+    return worst;
+  }
+
   static std::int64_t words(std::int64_t k, int gran_k) { return ceil_div(k, 4 * gran_k); }
 
   static ScaleOperand scale_operand(std::int64_t rows, std::int64_t k, Granularity gran, bool f32) {
@@ -194,6 +239,7 @@ class Bench {
   bool pdl_;
   double bandwidth_;
   BumpAllocator workspace_;
+  ThreadPool pool_;
 };
 
 }  // namespace

@@ -10,8 +10,6 @@
 namespace deepwell::cuda {
 namespace {
 
-constexpr std::size_t kMaxParams = 64;
-
 StreamHandle handle_of(Stream stream) { return stream; }
 
 std::string describe_stream(Device const& device, Stream stream) {

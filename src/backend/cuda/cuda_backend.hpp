@@ -66,6 +66,8 @@ struct KernelUse {
   int static_smem_bytes = 0;
 };
 
+inline constexpr std::size_t kMaxParams = 64;
+
 class CudaKernel : public LoadedKernel {
  public:
   CudaKernel(std::shared_ptr<Device const> device, KernelImage const& image,

@@ -1,6 +1,7 @@
 // Devices, contexts and kernels of the CUDA backend.
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "backend/checks.hpp"
 #include "backend/cuda/cuda_backend.hpp"
@@ -128,13 +129,17 @@ void CudaKernel::load_module(KernelImage const& image) {
 
 void CudaKernel::read_params() {
   for (std::size_t index = 0;; ++index) {
-    Param param;
+    std::size_t driver_offset = 0, bytes = 0;
     // Ends with CUDA_ERROR_INVALID_VALUE behind the last parameter: there is no other way to learn how many there are.
-    if (device_->driver().cuFuncGetParamInfo(function_, index, &param.offset, &param.bytes) != kSuccess)
-      return;
-    DW_CHECK(index < 64, kUnsupported, "kernel {} has more than 64 parameters", entry_);
+    if (device_->driver().cuFuncGetParamInfo(function_, index, &driver_offset, &bytes) != kSuccess) return;
+    DW_CHECK(index < kMaxParams, kUnsupported, "kernel {} has more than {} parameters", entry_, kMaxParams);
+    // The driver's offset counts from the start of the constant bank's parameter area, which is aligned to 16 bytes only: a
+    // parameter aligned to 64 stands elsewhere there than in the PTX parameter block that callers fill. Types of 64 bytes and
+    // their multiples are taken as aligned to 64 (tensor maps and what holds them), others as aligned to their size, at most 8.
+    std::size_t const alignment = bytes % 64 == 0 ? 64 : std::min<std::size_t>(std::bit_floor(bytes), 8);
+    Param const param{.offset = (param_bytes_ + alignment - 1) / alignment * alignment, .bytes = bytes};
     params_.push_back(param);
-    param_bytes_ = std::max(param_bytes_, param.offset + param.bytes);
+    param_bytes_ = param.offset + param.bytes;
   }
 }
 
