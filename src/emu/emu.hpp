@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,7 +22,7 @@ namespace deepwell::emu {
 struct Profile {
   std::string target = "sm_120a";
   int sm_count = 188;
-  int smem_per_cta = 101376;   // bytes a CTA may use, static and dynamic together
+  int smem_per_cta = 101376;  // bytes a CTA may use, static and dynamic together
   int smem_per_sm = 102400;
   int max_threads_per_cta = 1024;
 };
@@ -68,7 +69,8 @@ class Module {
  public:
   /// Throws Error (kBadArgument for a syntax error, kUnsupported for an instruction, modifier or target that is not
   /// modelled) naming the line and what was there.
-  static std::shared_ptr<Module const> parse(std::string_view ptx, Profile const& profile, std::string source_name = "<ptx>");
+  static std::shared_ptr<Module const> parse(std::string_view ptx, Profile const& profile,
+                                             std::string source_name = "<ptx>");
   std::vector<KernelInfo> kernels() const;
 
   struct Impl;
@@ -88,28 +90,32 @@ struct LaunchConfig {
 };
 
 struct Options {
-  bool check = true;                // bounds, alignment and poison checks (bounds always hold: the process is never at risk)
-  std::uint64_t seed = 0;           // warp interleaving, CTA order, completion time of asynchronous copies
-  std::uint64_t max_steps = 0;      // warp-instructions per CTA before the run is stopped as endless; 0: a generous default
-  int threads = 0;                  // host threads; 0: all cores
+  bool check =
+      true;  // bounds, alignment and poison checks (bounds always hold: the process is never at risk)
+  std::uint64_t seed = 0;  // warp interleaving, CTA order, completion time of asynchronous copies
+  std::uint64_t max_steps =
+      0;            // warp-instructions per CTA before the run is stopped as endless; 0: a generous default
+  int threads = 0;  // host threads; 0: all cores
 };
 
 struct Statistics {
   std::uint64_t warp_instructions = 0;
   std::uint64_t mma = 0;
   std::uint64_t ctas = 0;
+  std::map<std::string, std::uint64_t> by_opcode;  // warp-instructions by opcode ("add.rn.f32")
 };
 
 /// Runs one grid to its end. Throws Error (kDevice) with a report that names kernel, CTA, warp, lane, PTX line and source
 /// line for: an access outside every allocation, a misaligned access, poison that reaches a global store, a branch, an
 /// address or an MMA, a trap, a deadlock (who waits on what), an exceeded step limit, a resource limit.
 Statistics launch(Module const& module, std::string_view kernel, LaunchConfig const& config,
-                  std::span<std::byte const> params, Memory& memory, Options const& options, Profile const& profile);
+                  std::span<std::byte const> params, Memory& memory, Options const& options,
+                  Profile const& profile);
 
 /// What cuTensorMapEncodeTiled takes, as plain data, encoded in 128 bytes of the machine's own format. Values of the enums
 /// are CUDA's. `base` is a device address; `strides_bytes` has rank - 1 entries. Throws Error on what the driver rejects.
 struct TensorMapSpec {
-  int data_type = 0;   // CUtensorMapDataType
+  int data_type = 0;  // CUtensorMapDataType
   int rank = 0;
   std::uint64_t base = 0;
   std::array<std::uint64_t, 5> dims{};

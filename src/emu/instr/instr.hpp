@@ -82,6 +82,7 @@ struct Operand {
   std::vector<std::uint32_t> targets;
   std::int64_t immediate = 0;  // of a constant integer, for decoding (cp-size, byte ids, barrier numbers)
   bool is_immediate = false;   // `immediate` is valid
+  std::uint8_t special = 0;    // a special register that mov reads anew each time (run/program.hpp)
 };
 
 /// How the lanes of a warp must come together before the instruction executes.

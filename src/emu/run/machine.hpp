@@ -76,6 +76,8 @@ struct Fragment {
   std::uint32_t pc = 0;
   State state = State::kReady;  // kWaiting: at a rendezvous
   bool timed_out = false;
+  bool tried = false;          // in this time slice
+  bool released = false;       // may pass its bar.warp.sync without the lanes that will not come
   std::uint32_t backward = 0;  // backward branches since it last gave way
   /// Zero when an instruction is first tried; what a function leaves here while it returns kBlocked or kSuspended is there
   /// at the next try, and cleared when the instruction is done. Two fragments with different tokens never merge.
@@ -98,14 +100,15 @@ struct Warp {
   int id = 0;         // warp number in the CTA
   Mask live = 0;      // lanes that exist and have not exited
   bool check = true;  // Options::check
+  Mask carry = 0;     // condition code CC.CF
   std::vector<Fragment> fragments;
   int current = 0;       // index of the running fragment
   std::byte* base[2]{};  // register file, constant pool
   std::uint32_t* poison =
       nullptr;  // [register number]: lanes whose value was never defined (kept when check is set)
+  std::vector<std::byte> storage;  // registers and poison
   StateSlots state;
   int last_allocation = 0;  // cache of the global lookup
-  std::uint64_t yield_until = 0;
 
   Fragment& fragment() { return fragments[static_cast<std::size_t>(current)]; }
   bool timed_out() { return fragment().timed_out; }
@@ -260,7 +263,10 @@ struct Launch {
   std::array<std::uint32_t, 3> cluster_grid{1, 1, 1};  // clusters in the grid
 };
 
-/// Lanes of `mask`, from low to high: for (Mask m = mask; m; m &= m - 1) { int lane = std::countr_zero(m); ... }
+/// Ends the barriers of whole CTAs that wait for nobody any more; to be called when threads have exited.
+void finish_barriers(Cta& cta);
+
+/// Calls f(lane) for the lanes of `mask`, from low to high; for (Mask m = mask; m; m &= m - 1) { int lane = std::countr_zero(m); ... }
 template <class F>
 inline void for_lanes(Mask mask, F&& f) {
   if (mask == kFullMask) {

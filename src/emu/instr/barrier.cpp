@@ -1,0 +1,200 @@
+// Instruction family: named barriers of a CTA (PTX ISA 9.7.13.1 barrier{.cta}, bar{.cta}).
+#include <bit>
+
+#include "emu/instr/lanes.hpp"
+
+namespace deepwell::emu {
+namespace {
+
+enum class Action : u32 { kSync, kArrive, kRedAnd, kRedOr, kRedPopc };
+
+void finish(Cta& cta, NamedBarrier& barrier) {
+  barrier.last_and = barrier.red_and;
+  barrier.last_or = barrier.red_or;
+  barrier.last_popc = barrier.red_popc;
+  barrier.arrived = barrier.expected = 0;
+  barrier.whole_cta = false;
+  barrier.red_and = 1;
+  barrier.red_or = barrier.red_popc = 0;
+  ++barrier.generation;
+  ++cta.cluster->progress;
+}
+
+/// The lanes' common value of an operand.
+u32 uniform(Warp& w, Instr const& i, Value const& value, Mask mask, char const* what) {
+  w.require_defined(i, value, mask, what);
+  u32 const* const each = w.s32(value);
+  u32 const first = each[std::countr_zero(mask)];
+  for_lanes(mask, [&](int lane) {
+    if (each[lane] != first)
+      fail(w, i, lane, fmt::format("{} differs between lanes: {} and {}", what, first, each[lane]));
+  });
+  return first;
+}
+
+/// aux[0]: Action, aux[1]: .aligned, aux[2]: operand of the barrier, aux[3]: of the count or ~0, aux[4]: of the predicate.
+Outcome barrier(Warp& w, Instr const& i, Mask mask) {
+  auto const action = static_cast<Action>(i.aux[0]);
+  bool const aligned = i.aux[1] != 0;
+  u32 const id = uniform(w, i, i.v(static_cast<int>(i.aux[2])), mask, "the barrier number");
+  if (id >= 16) fail(w, i, -1, fmt::format("barrier {}, 0 to 15 exist", id));
+  Cta& cta = *w.cta;
+  NamedBarrier& b = cta.barriers[id];
+  u64& token = w.token();
+  if (token != 0) {  // arrived before
+    if (b.generation == token) return Outcome::kBlocked;
+  } else {
+    bool const counted = i.aux[3] != ~0u;
+    u32 expected = cta.live_threads;
+    if (counted) {
+      expected = uniform(w, i, i.v(static_cast<int>(i.aux[3])), mask, "the thread count");
+      if (expected == 0 || expected % kLanes != 0) {
+        fail(w, i, -1,
+             fmt::format("barrier {}: a count of {} threads, a multiple of 32 is needed", id, expected));
+      }
+    }
+    if (b.expected == 0 && !b.whole_cta) {
+      b.expected = counted ? expected : 0;
+      b.whole_cta = !counted;
+    } else if (counted ? (b.whole_cta || b.expected != expected) : !b.whole_cta) {
+      fail(w, i, -1,
+           fmt::format("barrier {}: {} threads expected here, {} by those that came before", id,
+                       counted ? fmt::format("{}", expected) : "all",
+                       b.whole_cta ? "all" : fmt::format("{}", b.expected)));
+    }
+    // With a count, warps arrive as a whole whatever their number of live lanes.
+    b.arrived += counted && aligned ? static_cast<u32>(kLanes) : static_cast<u32>(std::popcount(mask));
+    if (action >= Action::kRedAnd) {
+      Value const& input = i.v(static_cast<int>(i.aux[4]));
+      w.require_defined(i, input, mask, "the predicate of the reduction");
+      Mask const bits = w.predicate(input) & mask;
+      b.red_and &= bits == mask ? 1 : 0;
+      b.red_or |= bits != 0 ? 1 : 0;
+      b.red_popc += static_cast<u32>(std::popcount(bits));
+    }
+    u64 const generation = b.generation;
+    if (!b.whole_cta && b.arrived > b.expected) {
+      fail(w, i, -1,
+           fmt::format("barrier {}: {} threads arrived, {} were expected", id, b.arrived, b.expected));
+    }
+    if (b.arrived >= (b.whole_cta ? cta.live_threads : b.expected)) finish(cta, b);
+    if (action == Action::kArrive) return Outcome::kNext;
+    if (b.generation == generation) {
+      token = generation;
+      w.wait_for("barrier {}: {} threads have arrived", id, b.arrived);
+      return Outcome::kBlocked;
+    }
+  }
+  if (action >= Action::kRedAnd) {
+    if (action == Action::kRedPopc) {
+      u32* const out = w.d32(i.v(0));
+      for_lanes(mask, [&](int lane) { out[lane] = b.last_popc; });
+    } else {
+      w.set_predicate(i.v(0), mask,
+                      (action == Action::kRedAnd ? b.last_and : b.last_or) != 0 ? kFullMask : 0);
+    }
+    if (w.check) w.set_poison(i.v(0), mask, 0);
+  }
+  return Outcome::kNext;
+}
+
+template <Action kAction>
+Exec bind(Instr& i, BindContext const&) {
+  int const first = kAction >= Action::kRedAnd ? 1 : 0;
+  int const count = static_cast<int>(i.ops.size()) - first - (kAction >= Action::kRedAnd ? 1 : 0);
+  bool const aligned = i.info->parts[0] == "bar" || i.has(".aligned");
+  i.aux[0] = static_cast<u32>(kAction);
+  i.aux[1] = aligned;
+  i.aux[2] = static_cast<u32>(first);
+  i.aux[3] = count == 2 ? static_cast<u32>(first + 1) : ~0u;
+  i.aux[4] = static_cast<u32>(i.ops.size() - 1);
+  i.rendezvous = aligned ? Rendezvous::kAligned : Rendezvous::kNone;
+  return &barrier;
+}
+
+constexpr Row kRows[] = {
+    {.pattern = "bar [.cta] .sync",
+     .operands = "s32, ?s32",
+     .section = "9.7.13 bar.sync",
+     .bind = &bind<Action::kSync>},
+    {.pattern = "bar [.cta] .arrive",
+     .operands = "s32, s32",
+     .section = "9.7.13 bar.arrive",
+     .bind = &bind<Action::kArrive>},
+    {.pattern = "bar [.cta] .red .and .pred",
+     .operands = "d1, s32, s1",
+     .section = "9.7.13 bar.red",
+     .bind = &bind<Action::kRedAnd>},
+    {.pattern = "bar [.cta] .red .and .pred",
+     .operands = "d1, s32, s32, s1",
+     .section = "9.7.13 bar.red",
+     .bind = &bind<Action::kRedAnd>},
+    {.pattern = "bar [.cta] .red .or .pred",
+     .operands = "d1, s32, s1",
+     .section = "9.7.13 bar.red",
+     .bind = &bind<Action::kRedOr>},
+    {.pattern = "bar [.cta] .red .or .pred",
+     .operands = "d1, s32, s32, s1",
+     .section = "9.7.13 bar.red",
+     .bind = &bind<Action::kRedOr>},
+    {.pattern = "bar [.cta] .red .popc .u32",
+     .operands = "d32, s32, s1",
+     .section = "9.7.13 bar.red",
+     .bind = &bind<Action::kRedPopc>},
+    {.pattern = "bar [.cta] .red .popc .u32",
+     .operands = "d32, s32, s32, s1",
+     .section = "9.7.13 bar.red",
+     .bind = &bind<Action::kRedPopc>},
+    {.pattern = "barrier [.cta] .sync [.aligned]",
+     .operands = "s32, ?s32",
+     .ptx = 60,
+     .section = "9.7.13 barrier.sync",
+     .bind = &bind<Action::kSync>},
+    {.pattern = "barrier [.cta] .arrive [.aligned]",
+     .operands = "s32, s32",
+     .ptx = 60,
+     .section = "9.7.13 barrier.arrive",
+     .bind = &bind<Action::kArrive>},
+    {.pattern = "barrier [.cta] .red .and [.aligned] .pred",
+     .operands = "d1, s32, s1",
+     .ptx = 60,
+     .section = "9.7.13 barrier.red",
+     .bind = &bind<Action::kRedAnd>},
+    {.pattern = "barrier [.cta] .red .and [.aligned] .pred",
+     .operands = "d1, s32, s32, s1",
+     .ptx = 60,
+     .section = "9.7.13 barrier.red",
+     .bind = &bind<Action::kRedAnd>},
+    {.pattern = "barrier [.cta] .red .or [.aligned] .pred",
+     .operands = "d1, s32, s1",
+     .ptx = 60,
+     .section = "9.7.13 barrier.red",
+     .bind = &bind<Action::kRedOr>},
+    {.pattern = "barrier [.cta] .red .or [.aligned] .pred",
+     .operands = "d1, s32, s32, s1",
+     .ptx = 60,
+     .section = "9.7.13 barrier.red",
+     .bind = &bind<Action::kRedOr>},
+    {.pattern = "barrier [.cta] .red .popc [.aligned] .u32",
+     .operands = "d32, s32, s1",
+     .ptx = 60,
+     .section = "9.7.13 barrier.red",
+     .bind = &bind<Action::kRedPopc>},
+    {.pattern = "barrier [.cta] .red .popc [.aligned] .u32",
+     .operands = "d32, s32, s32, s1",
+     .ptx = 60,
+     .section = "9.7.13 barrier.red",
+     .bind = &bind<Action::kRedPopc>},
+};
+
+}  // namespace
+
+void finish_barriers(Cta& cta) {
+  for (NamedBarrier& barrier : cta.barriers) {
+    if (barrier.whole_cta && barrier.arrived > 0 && barrier.arrived >= cta.live_threads) finish(cta, barrier);
+  }
+}
+
+std::span<Row const> barrier_rows() { return kRows; }
+
+}  // namespace deepwell::emu

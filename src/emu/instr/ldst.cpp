@@ -1,0 +1,177 @@
+// Instruction family: ld, ldu, st with vectors, cache operators and memory orders (PTX ISA 9.7.9). Memory orders need
+// nothing here: a CTA's accesses happen in program order, and global accesses are host atomics.
+#include <bit>
+
+#include "emu/instr/lanes.hpp"
+
+namespace deepwell::emu {
+namespace {
+
+/// aux[0]: Space, aux[1]: bytes of an element, aux[2]: elements, aux[3]: signed.
+struct Shape {
+  Space space;
+  unsigned bytes;
+  std::size_t count;
+};
+Shape shape_of(Instr const& i) { return {static_cast<Space>(i.aux[0]), i.aux[1], i.aux[2]}; }
+
+u64 sign_extended(u64 value, unsigned bytes) {
+  unsigned const shift = 64 - 8 * bytes;
+  return static_cast<u64>(static_cast<i64>(value << shift) >> shift);
+}
+
+void load_element(Warp& w, Place const& place, unsigned bytes, bool is_signed, Value const& to, int lane) {
+  if (to.is_sink()) return;
+  if (bytes == 16) {
+    std::memcpy(&w.d128(to)[lane], place.data, 16);
+  } else {
+    u64 value = load_bits(place, bytes);
+    if (is_signed) value = sign_extended(value, bytes);
+    if (to.bits == 64) {
+      w.d64(to)[lane] = value;
+    } else if (to.bits == 128) {
+      w.d128(to)[lane] = {value, is_signed && (value >> 63) != 0 ? ~u64{0} : 0};
+    } else {
+      u32 const width = to.bits;
+      w.d32(to)[lane] = width == 32 ? static_cast<u32>(value) : static_cast<u32>(value) & ((1u << width) - 1);
+    }
+  }
+}
+
+Outcome load(Warp& w, Instr const& i, Mask mask) {
+  Shape const shape = shape_of(i);
+  bool const is_signed = i.aux[3] != 0;
+  std::size_t const total = shape.bytes * shape.count;
+  u64 address[kLanes];
+  addresses_of(w, i, i.ops[1], mask, address);
+  std::vector<Value> const& to = i.ops[0].elements;
+  Mask poison[8] = {};
+  for_lanes(mask, [&](int lane) {
+    Place place = resolve(w, i, lane, shape.space, address[lane], total, total, Access::kRead);
+    for (std::size_t k = 0; k < shape.count; ++k) {
+      if (w.check && !place.initialised(shape.bytes)) poison[k] |= Mask{1} << lane;
+      load_element(w, place, shape.bytes, is_signed, to[k], lane);
+      place.data += shape.bytes;
+      if (place.shadow != nullptr) place.shadow += shape.bytes;
+    }
+  });
+  if (w.check) {
+    for (std::size_t k = 0; k < shape.count; ++k) w.set_poison(to[k], mask, poison[k]);
+  }
+  return Outcome::kNext;
+}
+
+Outcome store(Warp& w, Instr const& i, Mask mask) {
+  Shape const shape = shape_of(i);
+  std::size_t const total = shape.bytes * shape.count;
+  u64 address[kLanes];
+  addresses_of(w, i, i.ops[0], mask, address);
+  std::vector<Value> const& from = i.ops[1].elements;
+  bool changed = false;
+  for_lanes(mask, [&](int lane) {
+    Place place = resolve(w, i, lane, shape.space, address[lane], total, total, Access::kWrite);
+    for (std::size_t k = 0; k < shape.count; ++k) {
+      Value const& value = from[k];
+      bool const poisoned = w.check && ((w.poison_of(value) >> lane) & 1) != 0;
+      if (poisoned && place.space == Space::kGlobal) {
+        w.report_poison(i, value, Mask{1} << lane, "the value that is stored to global memory");
+      }
+      if (shape.bytes == 16) {
+        std::memcpy(place.data, &w.s128(value)[lane], 16);
+        changed = true;
+      } else {
+        u64 const bits = value.bits == 128  ? w.s128(value)[lane].lo
+                         : value.bits == 64 ? w.s64(value)[lane]
+                                            : w.s32(value)[lane];
+        store_bits(place, shape.bytes, bits);
+        changed = true;
+      }
+      place.mark(shape.bytes, !poisoned);
+      place.data += shape.bytes;
+      if (place.shadow != nullptr) place.shadow += shape.bytes;
+    }
+  });
+  if (changed) ++w.cta->cluster->progress;
+  return Outcome::kNext;
+}
+
+Space space_named(Instr const& i) {
+  for (std::string const& part : i.info->parts) {
+    if (part == ".global") return Space::kGlobal;
+    if (part == ".shared" || part == ".shared::cta" || part == ".shared::cluster") return Space::kShared;
+    if (part == ".local") return Space::kLocal;
+    if (part == ".const") return Space::kConst;
+    if (part == ".param" || part == ".param::entry" || part == ".param::func") return Space::kParam;
+  }
+  return Space::kGeneric;
+}
+
+void decode(Instr& i, Operand const& address, Operand const& data) {
+  Space space = space_named(i);
+  // Parameters of calls are declared in the body and live in local memory here.
+  if (space == Space::kParam && address.symbol_space == Space::kLocal) space = Space::kLocal;
+  std::string const& type = i.info->parts.back();
+  static constexpr struct {
+    std::string_view name;
+    unsigned bytes;
+  } kTypes[] = {{"8", 1}, {"16", 2}, {"32", 4}, {"64", 8}, {"128", 16}};
+  unsigned bytes = 0;
+  for (auto const& known : kTypes) {
+    if (std::string_view(type).substr(2) == known.name) bytes = known.bytes;
+  }
+  std::size_t const count = data.elements.size();
+  if (bytes * count > 32) throw unsupported(i, "an access is at most 32 bytes wide");
+  i.aux[0] = static_cast<u32>(space);
+  i.aux[1] = bytes;
+  i.aux[2] = static_cast<u32>(count);
+  i.aux[3] = type[1] == 's' ? 1 : 0;
+}
+
+/// v8, and v4 of 64 bits, are 32-byte accesses: global memory alone, sm_100 on.
+void check_width(Instr const& i, BindContext const& context) {
+  if (i.aux[1] * i.aux[2] <= 16) return;
+  if (static_cast<Space>(i.aux[0]) != Space::kGlobal)
+    throw unsupported(i, "32-byte accesses are for global memory alone");
+  if (!has(context.target, Needs::kSm100) || context.ptx_version < 88) {
+    throw unsupported(i, "32-byte accesses need sm_100 or later and PTX 8.8");
+  }
+}
+
+Exec bind_load(Instr& i, BindContext const& context) {
+  decode(i, i.ops[1], i.ops[0]);
+  check_width(i, context);
+  return &load;
+}
+Exec bind_store(Instr& i, BindContext const& context) {
+  decode(i, i.ops[0], i.ops[1]);
+  check_width(i, context);
+  return &store;
+}
+
+#define DW_SPACES \
+  "[.const|.global|.local|.param|.param::entry|.param::func|.shared|.shared::cta|.shared::cluster]"
+#define DW_CACHE                                                                              \
+  "[.ca|.cg|.cs|.lu|.cv|.wb|.wt] [.nc] "                                                      \
+  "[.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_last|"                 \
+  ".L1::no_allocate] [.L2::evict_normal|.L2::evict_first|.L2::evict_last] [.L2::cache_hint] " \
+  "[.L2::64B|.L2::128B|.L2::256B] "
+#define DW_TYPES "[.v2|.v4|.v8] (.b8|.u8|.s8|.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64|.b128)"
+#define DW_ORDER "[.weak|.volatile|.relaxed|.acquire|.release|.mmio] [.cta|.cluster|.gpu|.sys] "
+
+constexpr Row kRows[] = {
+    {.pattern = "ld " DW_ORDER DW_SPACES " " DW_CACHE DW_TYPES,
+     .operands = "dvT, a, ?s64",
+     .section = "9.7.9 ld",
+     .bind = &bind_load},
+    {.pattern = "ldu [.global] " DW_TYPES, .operands = "dvT, a", .section = "9.7.9 ldu", .bind = &bind_load},
+    {.pattern = "st " DW_ORDER DW_SPACES " " DW_CACHE DW_TYPES,
+     .operands = "a, svT, ?s64",
+     .section = "9.7.9 st",
+     .bind = &bind_store},
+};
+
+}  // namespace
+
+std::span<Row const> ldst_rows() { return kRows; }
+
+}  // namespace deepwell::emu

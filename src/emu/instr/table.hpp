@@ -1,0 +1,62 @@
+// Finds the row of the instruction table for an opcode. The table is the one source for decoding, gating and documentation.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "emu/instr/instr.hpp"
+
+namespace deepwell::emu {
+
+/// One operand of Row::operands, taken apart.
+struct OperandRule {
+  char role = 'x';  // d, s, a, c (address with coordinates), l, n, x
+  bool optional = false;
+  bool wider = false;      // '>': registers may be wider
+  bool any_width = false;  // '*'
+  bool vector =
+      false;  // exactly `count` elements (count > 1 or "1x"), or by the opcode's .vN when by_modifier
+  bool by_modifier = false;
+  int count = 1;
+  char type = 0;  // 'T', 'U', 'W' or 0 for `bits`
+  int bits = 0;
+  int second_bits = 0;  // of a pair; 0: no pair allowed
+};
+
+struct CompiledRow {
+  Row const* row = nullptr;
+  struct Item {
+    enum class Kind : char { kLiteral, kChoice, kOptional } kind = Kind::kLiteral;
+    std::vector<std::string> alternatives;
+  };
+  std::string base;
+  std::vector<Item> items;
+  std::vector<OperandRule> operands;
+};
+
+/// The compiled table, by base name. Built once; immutable.
+class Table {
+ public:
+  static Table const& instance();
+  /// Rows of a base name; null when there is none.
+  std::vector<CompiledRow> const* find(std::string_view base) const;
+
+ private:
+  Table();
+  std::unordered_map<std::string, std::vector<CompiledRow>> rows_;
+};
+
+/// Matches the modifiers of an opcode ("add", ".rn", ".f32") with a row; the choices are as in Instr::choice.
+std::optional<std::array<std::int8_t, 16>> match(CompiledRow const& row,
+                                                 std::vector<std::string> const& parts);
+
+/// Width in bits of a type modifier (".f32" 32, ".pred" 1, ".f16x2" 32); 0 when it is none.
+int bits_of_type(std::string_view modifier);
+
+/// "add", ".rn", ".f32".
+std::vector<std::string> split_opcode(std::string_view opcode);
+
+}  // namespace deepwell::emu

@@ -1,0 +1,362 @@
+// The public entry points: profiles, modules and launches.
+#include <atomic>
+#include <charconv>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include "base/arch.hpp"
+#include "emu/emu.hpp"
+#include "emu/mem/memory.hpp"
+#include "emu/ptx/syntax.hpp"
+#include "emu/run/decode.hpp"
+#include "emu/run/execute.hpp"
+#include "emu/run/program.hpp"
+
+namespace deepwell::emu {
+namespace {
+
+constexpr std::uint64_t kDefaultMaxSteps = 2'000'000'000;
+constexpr std::uint64_t kQuantum = 20'000;  // warp-instructions before a cluster is looked at
+constexpr std::uint64_t kMaxIdleQuanta =
+    3'000;  // rounds in which every CTA only spins, before the run is stopped
+
+/// Addresses of the module's variables on this memory; allocates and initialises them the first time.
+std::vector<std::uint64_t> place_variables(Module::Impl const& module, Memory& memory) {
+  if (module.variables.empty()) return {};
+  Memory::Impl& impl = memory.impl();
+  std::scoped_lock lock(impl.mutex);
+  auto const found = impl.variables.find(module.token);
+  if (found != impl.variables.end()) return found->second;
+  std::vector<std::uint64_t> addresses;
+  std::vector<std::shared_ptr<Block>> blocks;
+  for (Variable const& variable : module.variables) {
+    // Variables without an initialiser are zero, as a loaded module's are.
+    auto block = make_block(variable.bytes, true);
+    std::copy(variable.initial.begin(), variable.initial.end(), block->data);
+    blocks.push_back(block);
+    addresses.push_back(impl.add({.base = 0,
+                                  .bytes = variable.bytes,
+                                  .label = "variable " + variable.name,
+                                  .read_only = variable.constant,
+                                  .block = std::move(block)}));
+  }
+  for (std::size_t v = 0; v < module.variables.size(); ++v) {
+    for (Variable::Fixup const& fixup : module.variables[v].fixups) {
+      std::uint64_t const address = addresses[fixup.variable] + static_cast<std::uint64_t>(fixup.addend);
+      std::memcpy(blocks[v]->data + fixup.at, &address, fixup.bytes);
+    }
+  }
+  impl.variables.emplace(module.token, addresses);
+  return addresses;
+}
+
+void fill_constants(Launch& launch, Module::Impl const& module, std::vector<std::uint64_t> const& variables) {
+  launch.constants = module.pool;
+  for (PoolFixup const& fixup : module.pool_fixups) {
+    std::uint64_t const address = variables[fixup.variable] + static_cast<std::uint64_t>(fixup.addend);
+    std::size_t const each = fixup.bits <= 32 ? 4 : fixup.bits / 8;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      std::memcpy(launch.constants.data() + fixup.offset + lane * each, &address,
+                  std::min<std::size_t>(each, 8));
+    }
+  }
+}
+
+void check_shape(Launch& launch, Function const& function) {
+  auto const bad = [&](std::string const& what, std::string const& got, std::string const& expected) {
+    throw Error(ErrorCode::kDevice,
+                fmt::format("kernel {}: {} is {}, expected {}", launch.kernel, what, got, expected), what,
+                got, expected);
+  };
+  auto const text = [](auto const& shape) { return fmt::format("({},{},{})", shape[0], shape[1], shape[2]); };
+  LaunchConfig const& config = launch.config;
+  std::uint64_t threads = 1, ctas_per_cluster = 1;
+  for (std::size_t d = 0; d < 3; ++d) {
+    if (config.grid[d] == 0 || (d > 0 && config.grid[d] > 65535) || config.grid[d] > 0x7fffffffu) {
+      bad("grid", text(config.grid), "1 to 2^31-1 by 1 to 65535 by 1 to 65535");
+    }
+    if (config.block[d] == 0 || config.block[d] > 1024) bad("block", text(config.block), "1 to 1024 threads");
+    if (config.cluster[d] == 0 || config.grid[d] % config.cluster[d] != 0) {
+      bad("cluster", text(config.cluster),
+          fmt::format("a shape that divides the grid {}", text(config.grid)));
+    }
+    threads *= config.block[d];
+    ctas_per_cluster *= config.cluster[d];
+    launch.cluster_grid[d] = config.grid[d] / config.cluster[d];
+  }
+  if (threads > static_cast<std::uint64_t>(launch.profile.max_threads_per_cta)) {
+    bad("block", text(config.block), fmt::format("at most {} threads", launch.profile.max_threads_per_cta));
+  }
+  if (config.block[2] > 64) bad("block", text(config.block), "at most 64 in z");
+  if (ctas_per_cluster > 16) bad("cluster", text(config.cluster), "at most 16 CTAs");
+  launch.block_threads = static_cast<std::uint32_t>(threads);
+  if (function.max_ntid[0] != 0) {
+    std::uint64_t const most = static_cast<std::uint64_t>(function.max_ntid[0]) *
+                               static_cast<std::uint64_t>(function.max_ntid[1]) *
+                               static_cast<std::uint64_t>(function.max_ntid[2]);
+    if (threads > most) bad("block", text(config.block), fmt::format("at most {} threads (.maxntid)", most));
+  }
+  if (function.required_ntid[0] != 0) {
+    for (std::size_t d = 0; d < 3; ++d) {
+      if (config.block[d] != static_cast<std::uint32_t>(function.required_ntid[d])) {
+        bad("block", text(config.block), fmt::format("{} (.reqntid)", text(function.required_ntid)));
+      }
+    }
+  }
+  if (function.required_cluster[0] != 0) {
+    for (std::size_t d = 0; d < 3; ++d) {
+      if (config.cluster[d] != static_cast<std::uint32_t>(function.required_cluster[d])) {
+        bad("cluster", text(config.cluster),
+            fmt::format("{} (.reqnctapercluster)", text(function.required_cluster)));
+      }
+    }
+  }
+  std::uint64_t shared = function.static_shared_bytes;
+  if (function.dynamic_shared_alignment > 0) {
+    shared = (shared + function.dynamic_shared_alignment - 1) / function.dynamic_shared_alignment *
+             function.dynamic_shared_alignment;
+  }
+  shared += config.dynamic_smem_bytes;
+  if (shared > static_cast<std::uint64_t>(launch.profile.smem_per_cta)) {
+    bad("shared memory",
+        fmt::format("{} bytes ({} static, {} dynamic)", shared, function.static_shared_bytes,
+                    config.dynamic_smem_bytes),
+        fmt::format("at most {} bytes on {}", launch.profile.smem_per_cta, launch.profile.target));
+  }
+  launch.shared_bytes = static_cast<std::uint32_t>(shared);
+  launch.static_shared_bytes = function.static_shared_bytes;
+}
+
+/// CTAs that the board holds at once: what limits how many may wait for each other.
+std::uint64_t resident_ctas(Launch const& launch) {
+  std::uint64_t const smem = launch.shared_bytes + 1024;
+  std::uint64_t const by_smem = static_cast<std::uint64_t>(launch.profile.smem_per_sm) / smem;
+  std::uint64_t const threads = (launch.block_threads + kLanes - 1) / kLanes * kLanes;
+  std::uint64_t const by_threads = (launch.target.is_hopper() ? 2048u : 1536u) / threads;
+  std::uint64_t const each = std::max<std::uint64_t>(1, std::min<std::uint64_t>({by_smem, by_threads, 32}));
+  return each * static_cast<std::uint64_t>(launch.profile.sm_count);
+}
+
+class GridRun {
+ public:
+  explicit GridRun(Launch const& launch) : launch_(launch) {
+    total_ = std::uint64_t{launch.cluster_grid[0]} * launch.cluster_grid[1] * launch.cluster_grid[2];
+    std::uint64_t const each =
+        std::uint64_t{launch.config.cluster[0]} * launch.config.cluster[1] * launch.config.cluster[2];
+    resident_limit_ = std::max<std::uint64_t>(1, resident_ctas(launch) / each);
+    counts_.resize(launch.function->code.size());
+  }
+
+  void run(int threads) {
+    threads = static_cast<int>(
+        std::min<std::uint64_t>(static_cast<std::uint64_t>(threads), std::min(total_, resident_limit_)));
+    if (threads <= 1) {
+      work();
+    } else {
+      std::vector<std::thread> pool;
+      for (int t = 0; t < threads; ++t) pool.emplace_back([this] { work(); });
+      for (std::thread& thread : pool) thread.join();
+    }
+    if (error_ != nullptr) std::rethrow_exception(error_);
+  }
+
+  Statistics statistics(Module::Impl const& module) const {
+    Statistics out;
+    for (std::size_t pc = 0; pc < counts_.size(); ++pc) {
+      if (counts_[pc] == 0) continue;
+      Instr const& instr = launch_.function->code[pc];
+      out.warp_instructions += counts_[pc];
+      if (instr.is_mma) out.mma += counts_[pc];
+      out.by_opcode[module.opcodes[instr.info->opcode_id]] += counts_[pc];
+    }
+    out.ctas = std::uint64_t{launch_.config.grid[0]} * launch_.config.grid[1] * launch_.config.grid[2];
+    return out;
+  }
+
+ private:
+  /// The next cluster that may start, or nothing (all started, or as many resident as the board holds).
+  std::unique_ptr<Cluster> start_next(bool& all_started) {
+    std::uint64_t number = 0;
+    {
+      std::scoped_lock lock(mutex_);
+      all_started = started_ == total_;
+      if (all_started || resident_ >= resident_limit_) return nullptr;
+      number = started_++;
+      ++resident_;
+    }
+    return make_cluster(launch_, permuted(number));
+  }
+
+  /// The seed permutes CTAs among those that are resident together; seed 0 keeps the order.
+  std::uint64_t permuted(std::uint64_t number) const {
+    if (launch_.options.seed == 0) return number;
+    std::uint64_t const block = number / resident_limit_;
+    std::uint64_t const first = block * resident_limit_;
+    std::uint64_t const size = std::min(resident_limit_, total_ - first);
+    Random random(launch_.options.seed ^ (block * 0x5851f42d4c957f2du));
+    std::uint64_t factor = 1 + random.below(size);
+    while (std::gcd(factor, size) != 1) ++factor;
+    return first + ((number - first) % size * factor + random.below(size)) % size;
+  }
+
+  void work() {
+    std::vector<std::uint64_t> counts(launch_.function->code.size());
+    try {
+      std::vector<std::unique_ptr<Cluster>> mine;
+      std::size_t turn = 0;
+      std::uint64_t idle = 0, seen_before = 0;
+      bool all_started = false;
+      while (!stop_.load(std::memory_order_relaxed)) {
+        if (mine.empty()) {
+          auto next = start_next(all_started);
+          if (next == nullptr) {
+            if (all_started) break;
+            std::this_thread::yield();
+            continue;
+          }
+          mine.push_back(std::move(next));
+        }
+        turn %= mine.size();
+        switch (run_cluster(*mine[turn], kQuantum, counts)) {
+          case ClusterStatus::kDone:
+            mine.erase(mine.begin() + static_cast<std::ptrdiff_t>(turn));
+            {
+              std::scoped_lock lock(mutex_);
+              --resident_;
+            }
+            ++progress_;
+            idle = 0;
+            break;
+          case ClusterStatus::kPaused:
+            ++progress_;
+            idle = 0;
+            break;
+          case ClusterStatus::kSpinning: {
+            // It may wait for another CTA: start one more if the board has room, else take turns.
+            if (auto next = start_next(all_started)) {
+              mine.push_back(std::move(next));
+              turn = mine.size() - 1;
+              idle = 0;
+              break;
+            }
+            ++turn;
+            std::uint64_t const seen = progress_.load();
+            if (std::exchange(seen_before, seen) != seen) idle = 0;
+            if (++idle > kMaxIdleQuanta * mine.size()) {
+              throw Error(ErrorCode::kDevice, fmt::format("kernel {}: livelock: every resident CTA spins and "
+                                                          "{} of {} clusters have started (the board "
+                                                          "holds {} at once)\n{}",
+                                                          launch_.kernel, started_, total_, resident_limit_,
+                                                          describe_waits(*mine[0])));
+            }
+            break;
+          }
+        }
+      }
+    } catch (...) {
+      std::scoped_lock lock(mutex_);
+      if (error_ == nullptr) error_ = std::current_exception();
+      stop_ = true;
+    }
+    std::scoped_lock lock(mutex_);
+    for (std::size_t pc = 0; pc < counts.size(); ++pc) counts_[pc] += counts[pc];
+  }
+
+  Launch const& launch_;
+  std::uint64_t total_ = 0, resident_limit_ = 1;
+  std::mutex mutex_;
+  std::uint64_t started_ = 0, resident_ = 0;
+  std::atomic<std::uint64_t> progress_{0};
+  std::atomic<bool> stop_{false};
+  std::exception_ptr error_;
+  std::vector<std::uint64_t> counts_;
+};
+
+}  // namespace
+
+Profile parse_profile(std::string_view name) {
+  auto const bad = [&]() -> Error {
+    return bad_argument("device", std::string(name), "emu:TARGET or emu:TARGET:SM_COUNT");
+  };
+  std::string_view rest = name;
+  if (rest.substr(0, 4) == "emu:") rest.remove_prefix(4);
+  std::size_t const colon = rest.find(':');
+  Arch const& arch = arch_by_target(rest.substr(0, colon));
+  Profile profile;
+  profile.target = std::string(arch.target);
+  profile.sm_count = arch.default_sm_count;
+  profile.smem_per_cta = arch.smem_per_cta;
+  profile.smem_per_sm = arch.smem_per_sm;
+  if (colon != std::string_view::npos) {
+    std::string_view const count = rest.substr(colon + 1);
+    auto const result = std::from_chars(count.data(), count.data() + count.size(), profile.sm_count);
+    if (result.ec != std::errc() || result.ptr != count.data() + count.size() || profile.sm_count <= 0 ||
+        profile.sm_count > 4096) {
+      throw bad();
+    }
+  }
+  return profile;
+}
+
+Module::Module(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Module::~Module() = default;
+
+std::shared_ptr<Module const> Module::parse(std::string_view ptx, Profile const& profile,
+                                            std::string source_name) {
+  ptx::ModuleSyntax const syntax = ptx::parse(ptx, source_name);
+  return std::make_shared<Module const>(decode(syntax, profile, std::move(source_name)));
+}
+
+std::vector<KernelInfo> Module::kernels() const {
+  std::vector<KernelInfo> out;
+  for (auto const& [name, function] : impl_->entries) {
+    out.push_back({.name = name,
+                   .param_bytes = function->param_bytes,
+                   .static_smem_bytes = function->static_shared_bytes,
+                   .max_ntid = function->max_ntid});
+  }
+  return out;
+}
+
+Statistics launch(Module const& module, std::string_view kernel, LaunchConfig const& config,
+                  std::span<std::byte const> params, Memory& memory, Options const& options,
+                  Profile const& profile) {
+  Module::Impl const& impl = module.impl();
+  auto const found = impl.entries.find(kernel);
+  if (found == impl.entries.end()) {
+    std::string known;
+    for (auto const& [name, function] : impl.entries) known += (known.empty() ? "" : ", ") + name;
+    throw bad_argument("kernel", std::string(kernel), "one of " + known);
+  }
+  Function const& function = *found->second;
+  Launch launch;
+  launch.module = &module;
+  launch.function = &function;
+  launch.kernel = function.name;
+  launch.config = config;
+  launch.options = options;
+  if (launch.options.max_steps == 0) launch.options.max_steps = kDefaultMaxSteps;
+  launch.profile = profile;
+  launch.target = parse_target(profile.target);
+  if (params.size() != function.param_bytes) {
+    throw bad_argument("params", fmt::format("{} bytes", params.size()),
+                       fmt::format("{} bytes for {}", function.param_bytes, function.name));
+  }
+  launch.params.assign(params.begin(), params.end());
+  check_shape(launch, function);
+  fill_constants(launch, impl, place_variables(impl, memory));
+  auto const view = memory.impl().snapshot();
+  launch.global = view.get();
+
+  int threads = options.threads;
+  if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  GridRun run(launch);
+  run.run(threads);
+  return run.statistics(impl);
+}
+
+}  // namespace deepwell::emu

@@ -1,0 +1,52 @@
+// Reports about a running program, and the general rule of poison.
+#include <bit>
+
+#include "emu/run/machine.hpp"
+#include "emu/run/program.hpp"
+
+namespace deepwell::emu {
+
+void fail(Warp& warp, Instr const& instr, int lane, std::string const& message) {
+  Cta const& cta = *warp.cta;
+  InstrText const& info = *instr.info;
+  std::string where = fmt::format("kernel {}, CTA ({},{},{}), warp {}", warp.launch->kernel, cta.id[0],
+                                  cta.id[1], cta.id[2], warp.id);
+  if (lane >= 0) {
+    auto const tid = warp.tid(lane);
+    where += fmt::format(", lane {} (thread ({},{},{}))", lane, tid[0], tid[1], tid[2]);
+  }
+  Module::Impl const& module = warp.launch->module->impl();
+  where += fmt::format(", {}:{} `{}`", module.source_name, info.line, info.text);
+  if (info.source_file != 0) {
+    auto const file = module.files.find(info.source_file);
+    where += fmt::format(" ({}:{})", file == module.files.end() ? "?" : file->second, info.source_line);
+  }
+  throw Error(ErrorCode::kDevice, fmt::format("{}: {}", where, message), std::string(warp.launch->kernel),
+              message, {});
+}
+
+void Warp::report_poison(Instr const& instr, Value const& value, Mask mask, char const* what) {
+  Mask const bad = poison_of(value) & mask;
+  fail(*this, instr, std::countr_zero(bad),
+       fmt::format("{} ({}) was never defined (lanes {:#010x})", what, function->register_names[value.index],
+                   bad));
+}
+
+void Warp::propagate_slow(Instr const& instr, Mask mask) {
+  Mask lanes = 0;
+  for (std::size_t k = 1; k < instr.ops.size(); ++k) {
+    Operand const& operand = instr.ops[k];
+    lanes |= poison_of(operand.value) | poison_of(operand.second);
+    for (Value const& element : operand.elements) lanes |= poison_of(element);
+  }
+  if (instr.ops.empty()) return;
+  Operand const& to = instr.ops[0];
+  if (to.kind == Operand::Kind::kVector) {
+    for (Value const& element : to.elements) set_poison(element, mask, lanes);
+  } else {
+    set_poison(to.value, mask, lanes);
+    if (to.kind == Operand::Kind::kPair) set_poison(to.second, mask, lanes);
+  }
+}
+
+}  // namespace deepwell::emu
