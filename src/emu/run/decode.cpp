@@ -258,7 +258,11 @@ struct Decoder {
         if (want.type == ".f32" || want.type == ".f64" || want.type == ".f16" || want.type == ".bf16") {
           return "an integer where a floating-point constant (0f..., 0d...) belongs";
         }
-        if (bits == 1) return "a number where a predicate belongs";
+        if (bits == 1) {
+          out = constant(number != 0 ? kFullMask : 0, 32);
+          out.bits = 1;
+          return {};
+        }
         out = constant(number, bits);
         return {};
       }
