@@ -28,6 +28,22 @@ PROGRAMS = {
 #include <{SPARSE}/execution/merge.cuh>
 auto* const kKeep = &flashinfer::sparse_mla_sm120::sparse_mla_decode_dsv4_merge_kernel<8, 512, 64, 8>;
 """,
+    "decode_bf16": f"""
+#include <cuda_bf16.h>
+#include <{SPARSE}/execution/decode_launch.cuh>
+auto* const kKeep = &flashinfer::sparse_mla_sm120::sparse_mla_decode_dsv41_bf16_kernel<8, false>;
+""",
+    "decode_bf16_fp4": f"""
+#include <cuda_bf16.h>
+#include <{SPARSE}/execution/decode_launch.cuh>
+auto* const kKeep = &flashinfer::sparse_mla_sm120::sparse_mla_decode_dsv41_bf16_kernel<8, true>;
+""",
+    "decode_fp8": f"""
+#include <cuda_bf16.h>
+#include <{SPARSE}/execution/decode_launch.cuh>
+using namespace flashinfer::sparse_mla_sm120;
+auto* const kKeep = &flashinfer::sparse_mla_sm120::sparse_mla_decode_dsv4_kernel<ModelType::DSV4_1, 8>;
+""",
 }
 
 
