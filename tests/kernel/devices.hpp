@@ -12,8 +12,7 @@
 
 namespace deepwell {
 
-inline constexpr char const* kKernelTestDevices[] = {"emu:sm_120a", "emu:sm_121a", "emu:sm_120f",
-                                                     "emu:sm_90a"};
+inline std::string const kKernelTestDevices[] = {"emu:sm_120a", "emu:sm_121a", "emu:sm_120f", "emu:sm_90a"};
 
 inline Context& context_of(std::string const& device) {
   static std::map<std::string, std::unique_ptr<Context>> contexts;
