@@ -1,0 +1,156 @@
+// deepwell emulate FILE.ptx: runs one kernel of a PTX file in the emulator,
+// with all checks on.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/file.hpp"
+#include "cli/commands.hpp"
+#include "cli/launch_sheet.hpp"
+#include "emu/emu.hpp"
+
+namespace deepwell {
+namespace {
+
+struct EmulateArgs {
+  std::string file, kernel, target = "sm_120a", grid = "1", block = "32", cluster = "1";
+  std::vector<std::string> params, dumps;
+  std::size_t smem = 0;
+  std::uint64_t seed = 0, max_steps = 0;
+  int threads = 0;
+  bool no_check = false, json = false;
+};
+
+emu::KernelInfo choose_kernel(emu::Module const& module, std::string const& wanted) {
+  std::vector<emu::KernelInfo> const kernels = module.kernels();
+  std::string names;
+  for (emu::KernelInfo const& kernel : kernels) {
+    if (kernel.name == wanted || (wanted.empty() && kernels.size() == 1)) return kernel;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", kernel.name);
+  }
+  throw bad_argument("--kernel", wanted,
+                     names.empty() ? "a file with at least one .entry" : fmt::format("one of {}", names));
+}
+
+std::string read_ptx(std::string const& file) {
+  try {
+    return read_text_file(file);
+  } catch (std::filesystem::filesystem_error const& error) {
+    throw bad_argument("FILE", file, fmt::format("a readable PTX file ({})", error.code().message()));
+  }
+}
+
+/// A launch in the emulator's memory: buffers allocated and filled, parameters
+/// placed.
+struct Prepared {
+  emu::Memory memory;
+  std::vector<std::uint64_t> addresses;  // one per parameter, 0 for scalars
+  std::vector<std::byte> block;
+};
+
+void prepare(Prepared& prepared, std::vector<LaunchParam> const& params, std::uint64_t seed) {
+  std::vector<std::uint64_t> buffers;
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    prepared.addresses.push_back(0);
+    if (!params[i].is_buffer) continue;
+    std::uint64_t const address = prepared.memory.allocate(params[i].bytes, fmt::format("param {}", i));
+    prepared.addresses.back() = address;
+    buffers.push_back(address);
+    std::vector<std::byte> const fill = make_fill(params[i], seed + i);
+    if (!fill.empty()) prepared.memory.write(address, fill);
+  }
+  prepared.block = parameter_block(params, buffers);
+}
+
+void run_emulate(EmulateArgs const& args) {
+  std::string const name = args.target.starts_with("emu:") ? args.target : "emu:" + args.target;
+  emu::Profile const profile = emu::parse_profile(name);
+  std::vector<LaunchParam> params;
+  for (std::string const& text : args.params) params.push_back(parse_launch_param(text));
+  std::vector<DumpRequest> dumps;
+  for (std::string const& text : args.dumps) dumps.push_back(parse_dump(text, params));
+  emu::LaunchConfig config{.dynamic_smem_bytes = args.smem};
+  std::vector<std::uint32_t> const grid = parse_extent("--grid", args.grid);
+  std::vector<std::uint32_t> const block = parse_extent("--block", args.block);
+  std::vector<std::uint32_t> const cluster = parse_extent("--cluster", args.cluster);
+  for (std::size_t i = 0; i < 3; ++i) {
+    config.grid[i] = grid[i];
+    config.block[i] = block[i];
+    config.cluster[i] = cluster[i];
+  }
+
+  std::shared_ptr<emu::Module const> const module =
+      emu::Module::parse(read_ptx(args.file), profile, args.file);
+  emu::KernelInfo const kernel = choose_kernel(*module, args.kernel);
+  Prepared prepared;
+  prepare(prepared, params, args.seed);
+  if (prepared.block.size() != kernel.param_bytes) {
+    throw bad_argument("--param", fmt::format("{} bytes in all", prepared.block.size()),
+                       fmt::format("the {} bytes of {}'s parameters", kernel.param_bytes, kernel.name));
+  }
+
+  emu::Options const options{
+      .check = !args.no_check, .seed = args.seed, .max_steps = args.max_steps, .threads = args.threads};
+  auto const start = std::chrono::steady_clock::now();
+  emu::Statistics const statistics =
+      emu::launch(*module, kernel.name, config, prepared.block, prepared.memory, options, profile);
+  double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  if (args.json) {
+    nlohmann::ordered_json const line{
+        {"kernel", kernel.name},   {"target", profile.target},
+        {"ctas", statistics.ctas}, {"warp_instructions", statistics.warp_instructions},
+        {"mma", statistics.mma},   {"seconds", seconds}};
+    fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else {
+    fmt::print("{} on {}: {} CTAs, {} warp instructions, {} mma, {:.3f} s\n", kernel.name, profile.target,
+               statistics.ctas, statistics.warp_instructions, statistics.mma, seconds);
+  }
+  for (DumpRequest const& dump : dumps) {
+    std::vector<std::byte> bytes(params[dump.param].bytes);
+    prepared.memory.read(prepared.addresses[dump.param], bytes);
+    fmt::print("param {} as {}\n{}", dump.param, dump.type, dump_text(bytes, dump.type, dump.count));
+  }
+}
+
+}  // namespace
+
+void add_emulate_command(CLI::App& app) {
+  auto const args = std::make_shared<EmulateArgs>();
+  CLI::App* command =
+      app.add_subcommand("emulate", "Run a kernel of a PTX file on the CPU, every access checked");
+  command->add_option("file", args->file, "PTX text")->required()->check(CLI::ExistingFile);
+  command->add_option("--kernel", args->kernel, "entry name; not needed when the file has one");
+  command
+      ->add_option("--target", args->target,
+                   "sm_120a, sm_121a, sm_120f, sm_90a, or with a number of "
+                   "SMs: sm_120a:48")
+      ->capture_default_str();
+  command->add_option("--grid", args->grid, "CTAs: X[,Y[,Z]]")->capture_default_str();
+  command->add_option("--block", args->block, "threads of a CTA: X[,Y[,Z]]")->capture_default_str();
+  command->add_option("--cluster", args->cluster, "CTAs of a cluster: X[,Y[,Z]]")->capture_default_str();
+  command->add_option("--smem", args->smem, "dynamic shared memory in bytes");
+  command->add_option("--param", args->params,
+                      "one per parameter, in order: "
+                      "buffer:BYTES[:zero|poison|iota|random|0xNN|f32=V], "
+                      "u32:7, u64:, s32:, f32:, ...");
+  command->add_option("--dump", args->dumps, "print a buffer afterwards: INDEX[:TYPE[:COUNT]], 0:f32:16");
+  command
+      ->add_option("--seed", args->seed,
+                   "order of warps and CTAs, timing of asynchronous copies, "
+                   "random fills")
+      ->capture_default_str();
+  command->add_option("--max-steps", args->max_steps,
+                      "warp instructions per CTA after which the run counts as endless");
+  command->add_option("--threads", args->threads, "host threads, 0: all cores")->capture_default_str();
+  command->add_flag("--no-check", args->no_check, "no poison checks (bounds always hold)");
+  command->add_flag("--json", args->json, "statistics as a JSON object");
+  command->callback([args] { run_emulate(*args); });
+}
+
+}  // namespace deepwell

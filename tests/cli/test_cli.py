@@ -1,0 +1,158 @@
+"""The `deepwell` program as a user meets it: exit codes, messages on stderr, JSON that parses, a PTX file that runs.
+
+The environment variable DEEPWELL_BINARY names the program; ctest sets it.
+"""
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+ADD_ONE = """
+.version 8.7
+.target sm_120a
+.address_size 64
+.visible .entry add_one(.param .u64 p, .param .u32 n)
+{
+  .reg .pred %q;
+  .reg .b32 %r<4>;
+  .reg .b64 %d<4>;
+  ld.param.u64 %d1, [p];
+  ld.param.u32 %r1, [n];
+  mov.u32 %r2, %tid.x;
+  setp.ge.u32 %q, %r2, %r1;
+  @%q bra DONE;
+  mul.wide.u32 %d2, %r2, 4;
+  add.s64 %d3, %d1, %d2;
+  ld.global.u32 %r3, [%d3];
+  add.u32 %r3, %r3, 1;
+  st.global.u32 [%d3], %r3;
+DONE:
+  ret;
+}
+"""
+
+
+def run(*arguments):
+    environment = dict(os.environ, DEEPWELL_DEVICE="emu:sm_120a")
+    return subprocess.run([os.environ["DEEPWELL_BINARY"], *arguments], capture_output=True, text=True, timeout=120,
+                          env=environment, check=False)
+
+
+class Usage(unittest.TestCase):
+    def test_help_succeeds_and_names_the_commands(self):
+        result = run("--help")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for command in ("isa", "doctor", "emulate"):
+            self.assertIn(command, result.stdout)
+
+    def test_bad_usage_is_exit_code_2(self):
+        for arguments in ((), ("nonsense",), ("isa", "--nonsense"), ("emulate",), ("emulate", "/nonexistent.ptx"),
+                          ("doctor", "extra")):
+            with self.subTest(arguments):
+                result = run(*arguments)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertTrue(result.stderr.startswith("deepwell: "), result.stderr)
+                self.assertEqual(result.stdout, "")
+
+
+class Isa(unittest.TestCase):
+    def rows(self, *arguments):
+        result = run("isa", "--json", *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def test_rows_say_where_they_come_from(self):
+        rows = self.rows()
+        self.assertGreater(len(rows), 100)
+        for row in rows:
+            self.assertTrue(row["instruction"] and row["section"] and row["targets"], row)
+
+    def test_targets_differ(self):
+        block_scaled = lambda rows: [row for row in rows if "block_scale" in row["instruction"]]
+        self.assertTrue(block_scaled(self.rows("--target", "sm_120a")))
+        self.assertFalse(block_scaled(self.rows("--target", "sm_90a")))
+
+    def test_nothing_found_is_an_error(self):
+        self.assertEqual(run("isa", "no_such_instruction").returncode, 2)
+        self.assertEqual(run("isa", "--target", "sm_1").returncode, 2)
+
+
+class Doctor(unittest.TestCase):
+    def test_json_has_every_section(self):
+        result = run("doctor", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        report = json.loads(result.stdout)
+        self.assertEqual(report["target"], "sm_120a")
+        self.assertIn("emu:sm_120a", [device["id"] for device in report["devices"]])
+        self.assertTrue(report["options"])
+        self.assertEqual({row["state"] for row in report["coverage"]} - {"works", "missing"}, set())
+
+    def test_unknown_device_leaves_coverage_unknown(self):
+        result = run("doctor", "--json", "--device", "emu:sm_1")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        report = json.loads(result.stdout)
+        self.assertTrue(report["error"])
+        self.assertEqual({row["state"] for row in report["coverage"]}, {"unknown"})
+
+    def test_text(self):
+        result = run("doctor")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for heading in ("Devices", "Compilers", "Kernel cache", "Options", "Coverage"):
+            self.assertIn(heading, result.stdout)
+
+
+class Emulate(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.file = Path(self.folder.name) / "add_one.ptx"
+        self.file.write_text(ADD_ONE)
+
+    def emulate(self, *arguments):
+        return run("emulate", str(self.file), *arguments)
+
+    def test_runs_and_dumps(self):
+        result = self.emulate("--param", "buffer:32:iota", "--param", "u32:5", "--dump", "0:u32")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("add_one on sm_120a: 1 CTAs", result.stdout)
+        self.assertIn("0: 1 2 3 4 5 5 6 7\n", result.stdout)
+
+    def test_json_statistics(self):
+        result = self.emulate("--param", "buffer:128:iota", "--param", "u32:32", "--json", "--grid", "2", "--seed", "3")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        report = json.loads(result.stdout)
+        self.assertEqual((report["kernel"], report["ctas"]), ("add_one", 2))
+        self.assertGreater(report["warp_instructions"], 10)
+
+    def test_access_outside_is_a_report_and_exit_code_1(self):
+        result = self.emulate("--param", "buffer:32:iota", "--param", "u32:9")
+        self.assertEqual(result.returncode, 1, result.stdout)
+        self.assertTrue(result.stderr.startswith("deepwell: "), result.stderr)
+        self.assertIn("add_one", result.stderr)
+
+    def test_poison_is_a_report_and_exit_code_1(self):
+        result = self.emulate("--param", "buffer:32:poison", "--param", "u32:8")
+        self.assertEqual(result.returncode, 1, result.stdout)
+        self.assertEqual(self.emulate("--param", "buffer:32:poison", "--param", "u32:8", "--no-check").returncode, 0)
+
+    def test_bad_input_is_exit_code_2(self):
+        good = ("--param", "buffer:32", "--param", "u32:8")
+        for arguments in (("--param", "buffer:32"), (*good, "--param", "u32:1"), ("--param", "buffer:0", "--param", "u32:8"),
+                          (*good, "--kernel", "other"), (*good, "--dump", "1"), (*good, "--grid", "0"),
+                          (*good, "--target", "sm_1")):
+            with self.subTest(arguments):
+                result = self.emulate(*arguments)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertTrue(result.stderr.startswith("deepwell: "), result.stderr)
+
+    def test_unknown_instruction_names_its_line(self):
+        self.file.write_text(ADD_ONE.replace("add.u32 %r3, %r3, 1;", "frobnicate.u32 %r3, %r3, 1;"))
+        result = self.emulate("--param", "buffer:32", "--param", "u32:8")
+        self.assertEqual(result.returncode, 2, result.stdout)
+        self.assertIn("frobnicate", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
