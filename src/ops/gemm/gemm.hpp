@@ -87,6 +87,7 @@ GemmProblem check_gemm(GemmCall const& call);
 struct GemmCandidate {
   std::string kernel;  // row of the table: "gemm_mx"
   GemmPlan plan{};
+  std::int64_t tiles = 0;  // of d, over all batches; CTAs = tiles * splits
   int splits = 1;
   int k_tiles_per_split = 0;
   double cost_us = 0;

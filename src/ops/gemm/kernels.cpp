@@ -190,8 +190,8 @@ std::vector<GemmCandidate> candidates_mx(GemmShape const& shape, Arch const& arc
     GemmCandidate candidate;
     candidate.kernel = "gemm_mx";
     candidate.plan = make_plan(form, shape, arch);
-    Split const split =
-        split_k(tiles_of(candidate.plan, shape), ceil_div(shape.k, kTileK), form.min_k_tiles_per_split);
+    candidate.tiles = tiles_of(candidate.plan, shape);
+    Split const split = split_k(candidate.tiles, ceil_div(shape.k, kTileK), form.min_k_tiles_per_split);
     candidate.splits = split.splits;
     candidate.k_tiles_per_split = split.k_tiles_per_split;
     add_cost(candidate, shape, arch);

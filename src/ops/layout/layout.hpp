@@ -18,8 +18,8 @@ struct ScaleLayoutCall {
   TensorView scale;
   std::int64_t mn = 0, k = 0;
   int gran_mn = 1, gran_k = 128;
-  std::optional<std::int64_t> num_groups;  // present: scale has an axis of groups
-  bool disable_ue8m0_cast = false;         // FP32 stays FP32
+  std::optional<std::int64_t> num_groups = std::nullopt;  // present: scale has an axis of groups
+  bool disable_ue8m0_cast = false;                        // FP32 stays FP32
 };
 
 /// What a transformation gives. `view` has no address.
