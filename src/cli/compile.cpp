@@ -21,7 +21,7 @@ namespace {
 
 struct CompileOptions {
   std::string file, entry, out;
-  std::string target, device = "best", compiler, folders;
+  std::string target, device, compiler, folders;
   std::string set = "representative";
   std::int64_t n = 0, k = 0;
   std::string a = "e4m3", b = "e4m3", d = "bf16", scale_a = "ue8m0", scale_b = "ue8m0";
@@ -117,9 +117,9 @@ void print_built(CompileOptions const& options, jit::CompileRequest const& reque
 }
 
 void run_compile(CompileOptions const& options) {
-  std::string const target = options.target.empty()
-                                 ? std::string(make_backend(options.device)->device().arch.target)
-                                 : options.target;
+  std::string const device = options.device.empty() ? option_text(Option::kDevice) : options.device;
+  std::string const target =
+      options.target.empty() ? std::string(make_backend(device)->device().arch.target) : options.target;
   Arch const& arch = arch_by_target(target);
   std::vector<jit::CompileRequest> const requests = requests_of(options, arch);
   std::shared_ptr<jit::Compiler> const compiler = jit::make_compiler(options.compiler, target);
@@ -155,7 +155,8 @@ void add_compile_command(CLI::App& app) {
   command->add_option("--entry", options->entry, "The kernel in the file (its stem when left out)");
   command->add_option("--target", options->target,
                       "sm_120a, sm_121a, sm_120f or sm_90a (the device's when left out)");
-  command->add_option("--device", options->device, "The device whose target is meant")->capture_default_str();
+  command->add_option("--device", options->device,
+                      "The device whose target is meant, instead of DEEPWELL_DEVICE");
   command->add_option("--compiler", options->compiler, "nvrtc or nvcc")
       ->check(CLI::IsMember({"nvrtc", "nvcc"}));
   command->add_option("--set", options->set, "Which of the library's kernels: representative or all")
@@ -184,7 +185,10 @@ void add_compile_command(CLI::App& app) {
   command->add_option("--threads", options->threads, "Compiles at once; 0: the option's default");
   command->add_flag("--line-info", options->line_info, "With source lines");
   command->add_flag("--json", options->json, "One object a line");
-  command->callback([options] { run_compile(*options); });
+  command->callback([options] {
+    options->line_info |= option_flag(Option::kLineInfo);
+    run_compile(*options);
+  });
 }
 
 }  // namespace deepwell
