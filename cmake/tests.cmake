@@ -51,3 +51,7 @@ if(DEEPWELL_FUZZ)
   target_link_options(fuzz_safetensors PRIVATE -fsanitize=fuzzer,address)
   target_link_libraries(fuzz_safetensors PRIVATE dw_checkpoint)
 endif()
+if(TARGET deepwell)
+  add_test(NAME cli COMMAND ${CMAKE_COMMAND} -E env DEEPWELL_BINARY=$<TARGET_FILE:deepwell>
+                            ${Python3_EXECUTABLE} -m unittest discover -s tests/cli WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endif()
