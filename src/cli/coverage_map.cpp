@@ -2,8 +2,11 @@
 // that is added sets it for its rows.
 #include "cli/coverage_map.hpp"
 
+#include "base/error.hpp"
 #include "jit/jit.hpp"
+#include "ops/einsum/einsum.hpp"
 #include "ops/gemm/gemm.hpp"
+#include "ops/layout/layout.hpp"
 
 namespace deepwell {
 namespace {
@@ -52,6 +55,50 @@ bool refuses_with_reasons(Arch const& arch) {
   return decision.ranked.empty() && !decision.rejected.empty() && !decision.rejected.front().reason.empty();
 }
 
+constexpr DeviceAddress kSomewhere = 0x10000;  // checks look at alignment, nothing is read
+
+/// One token of o_proj with weights [8, 1024, 4096], or the same as [8 * 1024, 4096], and their FP32 or byte scales.
+bool einsum_takes(Arch const& arch, bool flat_weights, Dtype weight_scale) {
+  EinsumCall call;
+  call.a = contiguous_view(kSomewhere, Dtype::kE4m3, {1, 8, 4096});
+  call.scale_a = contiguous_view(kSomewhere, Dtype::kF32, {1, 8, 32});
+  call.b = flat_weights ? contiguous_view(kSomewhere, Dtype::kE4m3, {8 * 1024, 4096})
+                        : contiguous_view(kSomewhere, Dtype::kE4m3, {8, 1024, 4096});
+  call.scale_b = flat_weights ? contiguous_view(kSomewhere, weight_scale, {8 * 8, 32})
+                              : contiguous_view(kSomewhere, weight_scale, {8, 8, 32});
+  call.d = contiguous_view(2 * kSomewhere * kSomewhere, Dtype::kBf16, {1, 8, 1024});
+  try {
+    return !choose_gemm(shape_of(check_einsum("bhr,hdr->bhd", call)), arch).ranked.empty();
+  } catch (Error const&) {
+    return false;
+  }
+}
+
+bool serves_einsum(Arch const& arch) {
+  for (Dtype const weight_scale : {Dtype::kF32, Dtype::kUe8m0}) {
+    if (!einsum_takes(arch, false, weight_scale) || !einsum_takes(arch, true, weight_scale)) return false;
+  }
+  return true;
+}
+
+bool serves_scale_layouts(Arch const& arch) {
+  for (int const gran_k : {32, 128}) {
+    for (Dtype const dtype : {Dtype::kF32, Dtype::kUe8m0, Dtype::kU8}) {
+      ScaleLayoutCall call;
+      call.scale = contiguous_view(kSomewhere, dtype, {256, 4096 / gran_k});
+      call.mn = 256;
+      call.k = 4096;
+      call.gran_k = gran_k;
+      try {
+        if (required_scale_layout(call, arch).bytes == 0) return false;
+      } catch (Error const&) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 bool has_compiler(Arch const& arch) {
   for (char const* kind : {"nvrtc", "nvcc"}) {
     for (jit::Candidate const& candidate : jit::find_compilers(kind, arch.target)) {
@@ -69,7 +116,7 @@ constexpr CoverageRow kRows[] = {
      .without = "\"Unknown recipe\" where the library has none for arch 12",
      .answer = "(1, 128, 128) for FP32 scales of B, (1, 1, 128) for packed ones, as on SM 10.x"},
     {.group = "dispatch", .site = "transform_sf_into_required_layout", .operation = "scale factors into the layout of the kernels",
-     .formats = "FP32, UE8M0 bytes, packed; 32 and 128 along k", .served = nullptr,
+     .formats = "FP32, UE8M0 bytes, packed; 32 and 128 along k", .served = serves_scale_layouts,
      .without = "\"Unknown SF transformation\", or FP4 scales refused",
      .answer = "every scale format, granularity 32 and 128, for FP8 and FP4"},
     {.group = "dispatch", .site = "run-time compiler", .operation = "compiling a kernel on the user's machine", .formats = "",
@@ -99,8 +146,8 @@ constexpr CoverageRow kRows[] = {
      .answer = "logits with the same bits in every launch and schedule"},
     {.group = "kernels", .site = "fp8_paged_mqa_logits", .operation = "paged logits and their schedule", .formats = "FP8, FP4",
      .served = nullptr, .without = "page sizes other than 32 and 64 are refused", .answer = "pages of 32, 64 and 128 states"},
-    {.group = "kernels", .site = "fp8_einsum", .operation = "o_proj, bhr,hdr->bhd (8 groups, 4096 to 1024)", .formats = "FP8, FP4, BF16",
-     .served = nullptr, .without = "an assertion on the rank of a tensor in the first forward pass",
+    {.group = "kernels", .site = "fp8_einsum", .operation = "o_proj, bhr,hdr->bhd (8 groups, 4096 to 1024)", .formats = "FP8, FP4",
+     .served = serves_einsum, .without = "an assertion on the rank of a tensor in the first forward pass",
      .answer = "2-D and 3-D weights, all scale formats, on the kernels of the GEMM"},
     {.group = "kernels", .site = "tf32_hc_prenorm_gemm", .operation = "hyper-connection GEMM (n = 24, k = 16384)", .formats = "TF32",
      .served = nullptr, .without = "\"Unsupported architecture\" at start-up", .answer = "a tf32 GEMM for any number of splits"},

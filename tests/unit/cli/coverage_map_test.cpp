@@ -39,5 +39,23 @@ TEST(CoverageMap, MissingUnlessServed) {
   EXPECT_STREQ(name_of(Coverage::kWorks), "works");
 }
 
+Coverage state_of(std::string_view site, std::string_view target) {
+  for (CoverageRow const& row : coverage_map()) {
+    if (row.site == site) return coverage_on(row, arch_by_target(target));
+  }
+  ADD_FAILURE() << "no row for " << site;
+  return Coverage::kMissing;
+}
+
+TEST(CoverageMap, SaysWhatIsThere) {
+  for (char const* target : {"sm_90a", "sm_120a", "sm_121a", "sm_120f"}) {
+    EXPECT_EQ(state_of("fp8_fp4_gemm_nt", target), Coverage::kWorks) << target;
+    EXPECT_EQ(state_of("fp8_einsum", target), Coverage::kWorks) << target;
+    EXPECT_EQ(state_of("transform_sf_into_required_layout", target), Coverage::kWorks) << target;
+    EXPECT_EQ(state_of("fp8_paged_mqa_logits", target), Coverage::kMissing) << target;
+    EXPECT_EQ(state_of("import deep_gemm", target), Coverage::kMissing) << target;
+  }
+}
+
 }  // namespace
 }  // namespace deepwell
