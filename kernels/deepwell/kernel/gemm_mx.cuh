@@ -331,6 +331,11 @@ struct GemmMx {
     }
   }
 
+  template <ScaleKind kKind>
+  __device__ static float scale_value(uint32 scale) {
+    return kKind == ScaleKind::kF32 ? bits_to_f32(scale) : ue8m0_to_f32(scale);
+  }
+
   /// acc = fma(partial * scale_a, scale_b, acc) with the factors that stand outside.
   __device__ static float promote(float partial, uint32 scale_x, uint32 scale_y, float acc) {
     if constexpr (kXInside) {
@@ -338,12 +343,12 @@ struct GemmMx {
     } else if constexpr (kYInside) {
       return fma_rn(partial, bits_to_f32(scale_x), acc);
     } else if constexpr (P.x_scale == ScaleKind::kUe8m0 && P.y_scale == ScaleKind::kUe8m0) {
-      PowerOfTwo const scale = power_of_two(static_cast<int>(scale_x) + static_cast<int>(scale_y) - 254);
-      float const scaled = partial * scale.first * scale.second;
-      return acc + (scale_x == 255 || scale_y == 255 ? bits_to_f32(0x7fffffffu) : scaled);
+      HalfPowers const x = half_powers(scale_x);
+      HalfPowers const y = half_powers(scale_y);
+      return fma_rn(partial * (x.lower * y.upper), x.upper * y.lower, acc);
     } else {
-      float const value_x = P.x_scale == ScaleKind::kF32 ? bits_to_f32(scale_x) : ue8m0_to_f32(scale_x);
-      float const value_y = P.y_scale == ScaleKind::kF32 ? bits_to_f32(scale_y) : ue8m0_to_f32(scale_y);
+      float const value_x = scale_value<P.x_scale>(scale_x);
+      float const value_y = scale_value<P.y_scale>(scale_y);
       return P.swap ? fma_rn(partial * value_y, value_x, acc) : fma_rn(partial * value_x, value_y, acc);
     }
   }

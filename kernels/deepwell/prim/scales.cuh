@@ -22,17 +22,15 @@ __device__ __forceinline__ uint32 step_scales(uint32 word, int k_tile, int steps
   }
 }
 
-/// 2^exponent for exponents from -254 to 254, the range of a product of two UE8M0 scales, as two FP32 factors (below 2^-252,
-/// where every product with a partial sum is zero, as 2^-252).
-struct PowerOfTwo {
-  float first, second;
+/// The value of a UE8M0 byte as two powers of two, lower = 2^floor(e / 2) and upper = 2^ceil(e / 2), e = byte - 127. The product
+/// of two scales, up to 2^+-254, does not fit FP32; (x.lower y.upper) and (x.upper y.lower) always do, and a value that is
+/// multiplied by one and then the other meets no range on the way that the result does not meet. Byte 255 is NaN.
+struct HalfPowers {
+  float lower, upper;
 };
-__device__ __forceinline__ PowerOfTwo power_of_two(int exponent) {
-  int const first = exponent > 127 ? 127 : (exponent < -126 ? -126 : exponent);
-  int const rest = exponent - first;  // within -128 .. 127
-  int const second = rest < -126 ? -126 : rest;
-  return {bits_to_f32(static_cast<uint32>(first + 127) << 23),
-          bits_to_f32(static_cast<uint32>(second + 127) << 23)};
+__device__ __forceinline__ HalfPowers half_powers(uint32 byte) {
+  return {bits_to_f32((byte + 127) << 22 & 0x7f800000u),
+          bits_to_f32(byte == 255 ? 0x7fffffffu : (byte + 128) << 22 & 0x7f800000u)};
 }
 
 /// The FP32 value of a UE8M0 byte: 0 is 2^-127, a subnormal; 255 is NaN.
