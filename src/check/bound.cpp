@@ -18,21 +18,19 @@
 // most s = sum |p_i|; then an FP32 addition, rounded to nearest:
 //     step loss <= (small + 2) 2^(E-25) + 2 [s] 2^-23 + [c'] 2^-24 .
 //
-// What an accumulator is: where all scales go into the MMA and k is not split, the sum of everything so far; the bound uses the
-// exact prefix sum and the loss so far. Where partial sums start afresh (a split, a scale group whose FP32 scales are applied
-// outside), the accumulator is the sum over some stretch of k that ends here; the longest such sum is the distance of the prefix
-// sum from its lowest and highest earlier value.
+// What an accumulator is: the exact sum of what this split of k has added up so far, and the loss so far on top of it. Where
+// FP32 scales are applied outside, the MMA adds up one scale group at a time from zero; where such scales turn out to be powers
+// of two, block-scaled targets put them inside after all: there the bound takes the larger of the two accumulators.
 //
 // Scales outside: partial * a rounded to nearest, then an FMA with b onto the accumulator, rounded to nearest:
 //     group loss <= 2^-24 [partial a b] + 2^-150 b + 2^-24 [c'] ,
-// the middle term where the first product is an FP32 subnormal. Splits: one addition each. c: one addition. d in bf16: half a
-// unit of 8 bits.
+// the middle term where the first product is an FP32 subnormal. Splits: one addition each, in rising order. c: one addition.
+// d in bf16: half a unit of 8 bits.
 #include "check/bound.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "base/error.hpp"
@@ -81,24 +79,27 @@ RowFacts facts_of(ref::Operand const& operand, std::int64_t batch, std::int64_t 
   return out;
 }
 
-/// The running state of one element of d.
+/// The running state of one element of d. All sums are exact, in the unit of d.
 struct Lane {
-  double sum = 0, low = 0, high = 0;  // prefix sum of the exact products, and its extremes so far
+  double total = 0;  // over the splits that have ended
+  double sum = 0;    // of this split
+  double group = 0;  // of this group of outside scales
   double loss = 0;
   double magnitude = 0;
-  double group = 0;  // sum of the scale group that is being added up outside
-
-  /// The largest accumulator that can stand here.
-  double accumulator(bool any_stretch) const {
-    return (any_stretch ? std::max(sum - low, high - sum) : std::fabs(sum)) + loss;
-  }
 };
 
 struct Rules {
   Arithmetic arithmetic;
-  bool outside, any_stretch;
+  bool outside;
   std::int64_t group;   // elements of k that share outside scales
   double exact_factor;  // 2^(f - 23): below this times 2^E a product may lose bits
+
+  /// The largest accumulator of an MMA that can stand here.
+  double accumulator(Lane const& lane) const {
+    double const group = std::fabs(lane.group), sum = std::fabs(lane.sum);
+    if (!outside) return sum + lane.loss;
+    return (arithmetic.unit == Arithmetic::Unit::kHopper ? group : std::max(group, sum)) + lane.loss;
+  }
 };
 
 /// Adds one step of up to 32 products to eight lanes.
@@ -121,7 +122,7 @@ void add_step(Rules const& rules, double const* x, double const* y, int count, d
   bool const b_only = rules.arithmetic.b_outside && !rules.arithmetic.a_outside;
   for (int j = 0; j < kLanes; ++j) {
     scale[j] = x_scale * y_scale[j];
-    double const start = hopper ? magnitude[j] * scale[j] : lanes[j].accumulator(rules.any_stretch);
+    double const start = hopper ? magnitude[j] * scale[j] : rules.accumulator(lanes[j]);
     double const product_power =
         rules.arithmetic.unit == Arithmetic::Unit::kPackedFp4 ? scale[j] : x_power * y_power[j] * scale[j];
     largest[j] = floor_power(std::max(start, product_power));
@@ -138,12 +139,10 @@ void add_step(Rules const& rules, double const* x, double const* y, int count, d
   for (int j = 0; j < kLanes; ++j) {
     Lane& lane = lanes[j];
     double const part = sum[j] * scale[j], part_magnitude = magnitude[j] * scale[j];
-    lane.low = std::min(lane.low, lane.sum);
-    lane.high = std::max(lane.high, lane.sum);
     lane.sum += part;
     lane.group += part;
     lane.magnitude += part_magnitude;
-    double const after = floor_power(lane.accumulator(rules.any_stretch));
+    double const after = floor_power(rules.accumulator(lane));
     double const tiny = kTiny * (a_only ? x_scale : b_only ? y_scale[j] : 1.0);
     switch (rules.arithmetic.unit) {
       case Arithmetic::Unit::kBlockScaled:
@@ -165,15 +164,23 @@ void end_group(double const* y_scale, Lane* lanes) {
   for (int j = 0; j < kLanes; ++j) {
     Lane& lane = lanes[j];
     lane.loss += floor_power(std::fabs(lane.group) + lane.loss) * 0x1p-24 + y_scale[j] * 0x1p-150 +
-                 floor_power(lane.accumulator(true)) * 0x1p-24;
+                 floor_power(std::fabs(lane.sum) + lane.loss) * 0x1p-24;
     lane.group = 0;
   }
 }
 
-double final_loss(Lane const& lane, Rules const& rules, double exact, bool has_c, Dtype d_type) {
+void end_split(Lane* lanes) {
+  for (int j = 0; j < kLanes; ++j) {
+    Lane& lane = lanes[j];
+    bool const first = lane.total == 0;  // nothing to add to, or nothing that rounds
+    lane.total += lane.sum;
+    lane.sum = lane.group = 0;
+    if (!first) lane.loss += floor_power(std::fabs(lane.total) + lane.loss) * 0x1p-24;
+  }
+}
+
+double final_loss(Lane const& lane, double exact, bool has_c, Dtype d_type) {
   double loss = lane.loss + lane.magnitude * 0x1p-46;  // the reference's own roundings
-  if (rules.arithmetic.splits > 1)
-    loss += (rules.arithmetic.splits - 1) * floor_power(lane.accumulator(true)) * 0x1p-24;
   if (has_c) loss += floor_power(std::fabs(exact) + loss) * 0x1p-24;
   if (d_type == Dtype::kBf16) loss += std::max(floor_power(std::fabs(exact) + loss) * 0x1p-8, 0x1p-134);
   return loss;
@@ -182,10 +189,10 @@ double final_loss(Lane const& lane, Rules const& rules, double exact, bool has_c
 }  // namespace
 
 Arithmetic arithmetic_of(Arch const& arch, Dtype a, ref::ScaleFormat a_scale, Dtype b,
-                         ref::ScaleFormat b_scale, int splits) {
+                         ref::ScaleFormat b_scale, std::int64_t split_k) {
   bool const a_f32 = a_scale == ref::ScaleFormat::kF32, b_f32 = b_scale == ref::ScaleFormat::kF32;
   Arithmetic out;
-  out.splits = splits;
+  out.split_k = split_k;
   if (!arch.block_scaled_mma) {
     // Power-of-two factors outside are exact; FP32 ones are not.
     out.unit = Arithmetic::Unit::kHopper;
@@ -203,12 +210,13 @@ std::vector<double> bounds(ref::Operand const& a, ref::Operand const& b, std::in
                            std::vector<double> const& exact, Dtype d_type, Arithmetic const& arithmetic,
                            ThreadPool& pool) {
   std::int64_t const m = a.rows, n = b.rows, k = a.k;
+  DW_CHECK(arithmetic.split_k >= 0 && arithmetic.split_k % kStep == 0, kInternal, "splits of {} elements",
+           arithmetic.split_k);
   DW_CHECK(static_cast<std::int64_t>(exact.size()) == batch * m * n, kInternal,
            "{} exact values for [{}, {}, {}]", exact.size(), batch, m, n);
   Rules const rules{
       .arithmetic = arithmetic,
       .outside = arithmetic.a_outside || arithmetic.b_outside,
-      .any_stretch = arithmetic.a_outside || arithmetic.b_outside || arithmetic.splits > 1,
       .group = std::gcd<std::int64_t>(a.scales.gran_k, b.scales.gran_k),
       .exact_factor = std::ldexp(1.0, facts(a.dtype).fraction_bits + facts(b.dtype).fraction_bits - 23)};
   std::vector<double> out(static_cast<std::size_t>(batch * m * n));
@@ -238,13 +246,15 @@ std::vector<double> bounds(ref::Operand const& a, ref::Operand const& b, std::in
                    powers.data() + s * kLanes, lanes);
           bool const last_of_group = s + 1 == steps || (s + 1) * kStep % rules.group == 0;
           if (rules.outside && last_of_group) end_group(scales.data() + s * kLanes, lanes);
+          if (s + 1 == steps || (arithmetic.split_k > 0 && (s + 1) * kStep % arithmetic.split_k == 0))
+            end_split(lanes);
         }
         std::int64_t const at = (z * m + i) * n + first;
         for (std::int64_t j = 0; j < used; ++j) {
-          double const sum = lanes[j].sum + (c != nullptr ? c[at + j] : 0.0);
+          double const sum = lanes[j].total + (c != nullptr ? c[at + j] : 0.0);
           DW_CHECK(!(std::fabs(sum - exact[at + j]) > lanes[j].magnitude * 0x1p-40), kInternal,
                    "the bound's own sum {} is not the reference's {}", sum, exact[at + j]);
-          out[at + j] = final_loss(lanes[j], rules, exact[at + j], c != nullptr, d_type);
+          out[at + j] = final_loss(lanes[j], exact[at + j], c != nullptr, d_type);
         }
       }
     });

@@ -20,12 +20,12 @@ struct Arithmetic {
   };
   Unit unit = Unit::kBlockScaled;
   bool a_outside = false, b_outside = false;  // FP32 factors: partial * a * b is rounded twice in FP32
-  int splits = 1;                             // partial sums of k that are added in FP32
+  std::int64_t split_k = 0;  // elements of k per split, whose sums are added in FP32; 0: no splits
 };
 
 /// The arithmetic of `arch` for operands of these types and scale formats.
 Arithmetic arithmetic_of(Arch const& arch, Dtype a, ref::ScaleFormat a_scale, Dtype b,
-                         ref::ScaleFormat b_scale, int splits);
+                         ref::ScaleFormat b_scale, std::int64_t split_k);
 
 /// For each element of [batch, m, n] the largest |d - exact| that the arithmetic allows, the final rounding to `d_type`
 /// (kBf16 or kF32) and the addition of `c` (null: none; [batch, m, n]) included. `exact` is ref::gemm's answer with c.

@@ -113,7 +113,7 @@ TEST(Mutations, EveryOneIsRejectedAndTheRightAnswerIsNot) {
   for (Case const& c : mutation_cases()) {
     for (char const* target : {"sm_120a", "sm_90a"}) {
       Arithmetic const arithmetic =
-          arithmetic_of(arch_by_target(target), c.a.dtype, c.a.scale, c.b.dtype, c.b.scale, 4);
+          arithmetic_of(arch_by_target(target), c.a.dtype, c.a.scale, c.b.dtype, c.b.scale, 256);
       for (MutationOutcome const& outcome : mutate_case(c, arithmetic, 1, reference_output, pool)) {
         EXPECT_EQ(outcome.rejected, outcome.mutation != "none")
             << c.name() << " " << target << ": " << outcome.mutation << ": " << outcome.reason;
