@@ -111,6 +111,7 @@ struct Sheet {
 std::vector<Sheet> small_sheets();
 std::vector<Sheet> cache_sheets();
 std::vector<Sheet> attention_sheets();
+std::vector<Sheet> gemm_sheets();
 
 // Number formats, written here once more so that nothing is judged by the code it tests.
 inline float bf16_to_float(std::uint16_t bits) {

@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
   }
   auto const profile = emu::parse_profile("emu:sm_120a");
   std::vector<Sheet> sheets = small_sheets();
-  for (auto more : {cache_sheets(), attention_sheets()})
+  for (auto more : {cache_sheets(), gemm_sheets(), attention_sheets()})
     sheets.insert(sheets.end(), more.begin(), more.end());
   std::map<std::string, std::shared_ptr<emu::Module const>> modules;
   int failed = 0, ran = 0;

@@ -23,6 +23,7 @@ PROGRAMS = {
     "hash_topk": "fused_moe/hash_topk.cu",
     "dsv41_fp4_cache_ops": "sparse_mla_sm120/dsv41_fp4_cache_ops.cu",
     "cake_dsv41_fp8_cache_ops": "sparse_mla_sm120/cake_dsv41_fp8_cache_ops.cu",
+    "tinygemm2": "tinygemm2.cu",
     "merge": f"""
 #include <cuda_bf16.h>
 #include <{SPARSE}/execution/merge.cuh>
