@@ -26,6 +26,8 @@ enum class Option {
   kThreads,
   kEveryReaderArrives,
   kBackgroundBuilds,
+  kCompileAll,
+  kUpdateGolden,
   // Names that belong to the system or to other software; read here so that they are looked up in one place.
   kCudaHome,
   kVirtualEnv,
