@@ -1,0 +1,163 @@
+/* The C interface of Deepwell: contexts, operations on DLPack tensors, errors. Every function may be called from any thread.
+ *
+ * Functions that can fail return a dw_status; when it is not DW_OK, the dw_error_* functions describe the failure of the calling
+ * thread's last such call, and nothing was launched. Structures that a caller fills start with their own size, so that later
+ * versions may add fields: zero the structure, then set `size` to sizeof.
+ */
+#ifndef DEEPWELL_DEEPWELL_H_
+#define DEEPWELL_DEEPWELL_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define DW_API
+#else
+#define DW_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- DLPack's tensor, field by field: a DLTensor* may be passed as a dw_tensor*. ---- */
+
+enum {
+  DW_DEVICE_CUDA = 2,
+  DW_DEVICE_EXTENSION = 12 /* memory of an emulated device */
+};
+
+/* Type codes. e2m1 is 4 bits in 2 lanes: shape and strides count bytes that hold two values. */
+enum {
+  DW_CODE_INT = 0,
+  DW_CODE_UINT = 1,
+  DW_CODE_FLOAT = 2,
+  DW_CODE_BFLOAT = 4,
+  DW_CODE_FLOAT8_E4M3FN = 10,
+  DW_CODE_FLOAT8_E8M0FNU = 14,
+  DW_CODE_FLOAT4_E2M1FN = 17
+};
+
+typedef struct dw_tensor {
+  void* data; /* an address on the device */
+  struct {
+    int32_t device_type;
+    int32_t device_id;
+  } device;
+  int32_t ndim;
+  struct {
+    uint8_t code;
+    uint8_t bits;
+    uint16_t lanes;
+  } dtype;
+  int64_t* shape;
+  int64_t* strides; /* elements; NULL: row-major */
+  uint64_t byte_offset;
+} dw_tensor;
+
+/* ---- Errors ---- */
+
+typedef enum dw_status {
+  DW_OK = 0,
+  DW_BAD_ARGUMENT = 1, /* the caller's mistake */
+  DW_UNSUPPORTED = 2,  /* a correct request that no kernel or device serves */
+  DW_TOOLCHAIN = 3,    /* a compiler is missing, too old, or failed */
+  DW_DEVICE = 4,       /* a driver call or a device failed */
+  DW_INTERNAL = 5      /* a mistake of the library */
+} dw_status;
+
+/* About the calling thread's last failure; each may be "". Valid until the thread's next call that fails. */
+DW_API char const* dw_error_message(void);
+DW_API char const* dw_error_argument(void);
+DW_API char const* dw_error_got(void);
+DW_API char const* dw_error_expected(void);
+
+DW_API char const* dw_version(void);
+
+/* ---- Contexts ---- */
+
+typedef struct dw_context dw_context;
+
+/* `device`: "cuda", "cuda:1", "emu:sm_120a", "null:sm_120a" or "best". */
+DW_API dw_status dw_context_create(char const* device, dw_context** out);
+DW_API void dw_context_destroy(dw_context* context); /* NULL is fine */
+/* "cuda:0", "emu:sm_120a", ...; valid as long as the context. */
+DW_API char const* dw_context_device(dw_context* context);
+/* "sm_120a", ... */
+DW_API char const* dw_context_target(dw_context* context);
+/* Programmatic dependent launch for all later launches. */
+DW_API dw_status dw_context_set_pdl(dw_context* context, int on);
+/* How often kernels noted `note` ("lossy_scale") on this device; no synchronisation. */
+DW_API dw_status dw_context_notes(dw_context* context, char const* note, uint32_t* out);
+
+/* Device memory for tools and tests; operations take workspace from dw_allocator. */
+DW_API dw_status dw_memory_allocate(dw_context* context, size_t bytes, void** out);
+DW_API dw_status dw_memory_release(dw_context* context, void* address);
+DW_API dw_status dw_memory_to_device(dw_context* context, void* to, void const* from, size_t bytes,
+                                     void* stream);
+DW_API dw_status dw_memory_to_host(dw_context* context, void* to, void const* from, size_t bytes,
+                                   void* stream);
+DW_API dw_status dw_synchronize(dw_context* context, void* stream);
+
+/* Workspace in stream order. `allocate` returns an address that is a multiple of 256, or NULL when there is no memory. */
+typedef struct dw_allocator {
+  size_t size;
+  void* user;
+  void* (*allocate)(void* user, size_t bytes, void* stream);
+  void (*release)(void* user, void* address, void* stream);
+} dw_allocator;
+
+/* ---- Operations ---- */
+
+/* d[m, n] = a[m, k] b[n, k]^T (+ c). a, b: e4m3, or packed e2m1 as int8, uint8 or e2m1. Scales: float32, e8m0 or uint8, or packed
+ * int32. c may be NULL. recipe (3 ints), or recipe_a and recipe_b (2 ints each), or none of them. */
+typedef struct dw_gemm_call {
+  size_t size;
+  dw_tensor const *a, *scale_a, *b, *scale_b, *c;
+  dw_tensor const* d;
+  int const* recipe;
+  int const *recipe_a, *recipe_b;
+  int disable_ue8m0_cast;
+  void* stream;
+  dw_allocator const* workspace; /* NULL: the context's own */
+} dw_gemm_call;
+DW_API dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* call);
+
+/* "bhr,hdr->bhd". recipe NULL: (1, 128, 128). */
+typedef struct dw_einsum_call {
+  size_t size;
+  char const* expression;
+  dw_tensor const *a, *scale_a, *b, *scale_b, *c;
+  dw_tensor const* d;
+  int const* recipe;
+  void* stream;
+  dw_allocator const* workspace;
+} dw_einsum_call;
+DW_API dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* call);
+
+/* Scales into the layout that GEMMs read fastest. num_groups < 0: scale has no axis of groups. */
+typedef struct dw_scale_layout_call {
+  size_t size;
+  dw_tensor const* scale;
+  int64_t mn, k, num_groups;
+  int gran_mn, gran_k;
+  int disable_ue8m0_cast;
+} dw_scale_layout_call;
+typedef struct dw_scale_layout {
+  int unchanged; /* use the scales as they are */
+  int is_int32;  /* packed words; else float32 */
+  int ndim;
+  int64_t shape[3], strides[3]; /* elements */
+  size_t bytes;
+} dw_scale_layout;
+DW_API dw_status dw_required_scale_layout(dw_context* context, dw_scale_layout_call const* call,
+                                          dw_scale_layout* out);
+/* `out` has the type and shape that dw_required_scale_layout gives. */
+DW_API dw_status dw_transform_scale(dw_context* context, dw_scale_layout_call const* call,
+                                    dw_tensor const* out, void* stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* DEEPWELL_DEEPWELL_H_ */

@@ -1,0 +1,343 @@
+// The C interface: DLPack tensors become views, errors become codes. Exceptions end here.
+#include <algorithm>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "deepwell/deepwell.h"
+#include "deepwell/notes.h"
+#include "ops/einsum/einsum.hpp"
+#include "ops/gemm/gemm.hpp"
+#include "ops/layout/layout.hpp"
+
+struct dw_context {
+  explicit dw_context(std::string_view device) : context(device) {}
+  deepwell::Context context;
+};
+
+namespace deepwell {
+namespace {
+
+struct LastError {
+  std::string message, argument, got, expected;
+};
+thread_local LastError last_error;
+
+dw_status status_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kBadArgument: return DW_BAD_ARGUMENT;
+    case ErrorCode::kUnsupported: return DW_UNSUPPORTED;
+    case ErrorCode::kToolchain: return DW_TOOLCHAIN;
+    case ErrorCode::kDevice: return DW_DEVICE;
+    case ErrorCode::kInternal: break;
+  }
+  return DW_INTERNAL;
+}
+
+/// Runs `body`; what it throws becomes the thread's last error and a code.
+template <class Body>
+dw_status guarded(Body&& body) noexcept {
+  try {
+    body();
+    return DW_OK;
+  } catch (Error const& error) {
+    try {
+      last_error = {.message = error.what(),
+                    .argument = error.argument(),
+                    .got = error.got(),
+                    .expected = error.expected()};
+    } catch (...) {
+      last_error = {};
+    }
+    return status_of(error.code());
+  } catch (std::exception const& error) {
+    try {
+      last_error = {.message = error.what(), .argument = {}, .got = {}, .expected = {}};
+    } catch (...) {
+      last_error = {};
+    }
+    return DW_INTERNAL;
+  } catch (...) {
+    last_error = {};
+    return DW_INTERNAL;
+  }
+}
+
+template <class T>
+T& present(T* pointer, char const* name) {
+  if (pointer == nullptr) throw bad_argument(name, "null", "an address");
+  return *pointer;
+}
+
+Context& context_of(dw_context* context) { return present(context, "context").context; }
+
+/// A caller's structure: its size says which version it was compiled against. Fields have not been added since the first.
+template <class T>
+T const& sized(T const* structure, char const* name) {
+  T const& given = present(structure, name);
+  if (given.size != sizeof(T)) {
+    throw bad_argument(fmt::format("{}.size", name), fmt::format("{}", given.size),
+                       fmt::format("{}", sizeof(T)));
+  }
+  return given;
+}
+
+DeviceAddress address_of(void const* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
+
+Dtype dtype_of(dw_tensor const& tensor, char const* name) {
+  auto const [code, bits, lanes] = tensor.dtype;
+  struct Row {
+    int code, bits, lanes;
+    Dtype dtype;
+  };
+  constexpr Row kRows[] = {{DW_CODE_FLOAT8_E4M3FN, 8, 1, Dtype::kE4m3},
+                           {DW_CODE_FLOAT4_E2M1FN, 4, 2, Dtype::kE2m1},
+                           {DW_CODE_FLOAT8_E8M0FNU, 8, 1, Dtype::kUe8m0},
+                           {DW_CODE_BFLOAT, 16, 1, Dtype::kBf16},
+                           {DW_CODE_FLOAT, 32, 1, Dtype::kF32},
+                           {DW_CODE_FLOAT, 16, 1, Dtype::kF16},
+                           {DW_CODE_INT, 32, 1, Dtype::kI32},
+                           {DW_CODE_INT, 64, 1, Dtype::kI64},
+                           {DW_CODE_INT, 8, 1, Dtype::kI8},
+                           {DW_CODE_UINT, 8, 1, Dtype::kU8}};
+  for (Row const& row : kRows) {
+    if (row.code == code && row.bits == bits && row.lanes == lanes) return row.dtype;
+  }
+  throw bad_argument(
+      fmt::format("{}.dtype", name), fmt::format("DLPack code {}, {} bits, {} lanes", code, bits, lanes),
+      "e4m3fn, e2m1fn (4 bits, 2 lanes), e8m0fnu, bfloat16, float32, float16, int8, int32, int64 or uint8");
+}
+
+/// Tensors live on the context's device: CUDA memory of its number, or extension memory for an emulated one.
+void check_device(Context& context, dw_tensor const& tensor, char const* name) {
+  std::string const& id = context.device().id;
+  bool const cuda = id.starts_with("cuda");
+  int const type = cuda ? DW_DEVICE_CUDA : DW_DEVICE_EXTENSION;
+  int number = 0;
+  if (std::size_t const colon = id.find(':'); cuda && colon != std::string::npos)
+    number = std::stoi(id.substr(colon + 1));
+  if (tensor.device.device_type != type || (cuda && tensor.device.device_id != number)) {
+    throw bad_argument(
+        fmt::format("{}.device", name),
+        fmt::format("DLPack device ({}, {})", tensor.device.device_type, tensor.device.device_id),
+        fmt::format("({}, {}) for {}", type, number, id));
+  }
+}
+
+TensorView view_of(Context& context, dw_tensor const* given, char const* name) {
+  dw_tensor const& tensor = present(given, name);
+  check_device(context, tensor, name);
+  if (tensor.ndim < 1 || tensor.ndim > kMaxRank) {
+    throw bad_argument(fmt::format("{}.rank", name), fmt::format("{}", tensor.ndim),
+                       fmt::format("1 to {}", kMaxRank));
+  }
+  if (tensor.shape == nullptr) throw bad_argument(fmt::format("{}.shape", name), "null", "an address");
+  TensorView view{.data = tensor.data == nullptr ? 0 : address_of(tensor.data) + tensor.byte_offset,
+                  .dtype = dtype_of(tensor, name),
+                  .rank = tensor.ndim,
+                  .shape = {},
+                  .strides = {}};
+  std::int64_t stride = 1;
+  for (int i = tensor.ndim - 1; i >= 0; --i) {
+    view.shape[i] = tensor.shape[i];
+    view.strides[i] = tensor.strides != nullptr ? tensor.strides[i] : stride;
+    bool const overflows =
+        view.shape[i] > 1 && stride > std::numeric_limits<std::int64_t>::max() / view.shape[i];
+    if (tensor.strides == nullptr && overflows) {
+      throw bad_argument(fmt::format("{}.shape", name), fmt::format("{} at axis {}", view.shape[i], i),
+                         "a tensor that fits into 64-bit addresses");
+    }
+    if (!overflows) stride *= std::max<std::int64_t>(view.shape[i], 1);
+  }
+  return view;
+}
+
+TensorView optional_view(Context& context, dw_tensor const* given, char const* name) {
+  return given == nullptr ? TensorView{} : view_of(context, given, name);
+}
+
+class CallersAllocator : public Allocator {
+ public:
+  explicit CallersAllocator(dw_allocator const& allocator) : allocator_(allocator) {}
+  DeviceAddress allocate(std::size_t bytes, Stream stream) override {
+    void* const address = allocator_.allocate(allocator_.user, bytes, stream);
+    if (address == nullptr) {
+      throw Error(ErrorCode::kDevice,
+                  fmt::format("the caller's allocator has no {} bytes of workspace", bytes), "workspace",
+                  fmt::format("{} bytes", bytes), "an address");
+    }
+    return address_of(address);
+  }
+  void release(DeviceAddress address, Stream stream) override {
+    allocator_.release(allocator_.user, reinterpret_cast<void*>(static_cast<std::uintptr_t>(address)),
+                       stream);
+  }
+
+ private:
+  dw_allocator const& allocator_;
+};
+
+/// The allocator of a call, alive for its duration; null when the context's own is meant.
+std::unique_ptr<CallersAllocator> allocator_of(dw_allocator const* given) {
+  if (given == nullptr) return nullptr;
+  dw_allocator const& allocator = sized(given, "workspace");
+  if (allocator.allocate == nullptr || allocator.release == nullptr)
+    throw bad_argument("workspace", "null functions", "allocate and release");
+  return std::make_unique<CallersAllocator>(allocator);
+}
+
+ScaleLayoutCall layout_call(Context& context, dw_scale_layout_call const& call) {
+  ScaleLayoutCall out{.scale = view_of(context, call.scale, "scale"),
+                      .mn = call.mn,
+                      .k = call.k,
+                      .gran_mn = call.gran_mn,
+                      .gran_k = call.gran_k};
+  if (call.num_groups >= 0) out.num_groups = call.num_groups;
+  out.disable_ue8m0_cast = call.disable_ue8m0_cast != 0;
+  return out;
+}
+
+}  // namespace
+}  // namespace deepwell
+
+using namespace deepwell;  // the functions below are this file's whole purpose
+
+char const* dw_error_message(void) { return last_error.message.c_str(); }
+char const* dw_error_argument(void) { return last_error.argument.c_str(); }
+char const* dw_error_got(void) { return last_error.got.c_str(); }
+char const* dw_error_expected(void) { return last_error.expected.c_str(); }
+char const* dw_version(void) { return "0.1.0"; }
+
+dw_status dw_context_create(char const* device, dw_context** out) {
+  return guarded(
+      [&] { present(out, "out") = std::make_unique<dw_context>(&present(device, "device")).release(); });
+}
+
+void dw_context_destroy(dw_context* context) { delete context; }
+
+char const* dw_context_device(dw_context* context) {
+  return context == nullptr ? "" : context->context.device().id.c_str();
+}
+
+char const* dw_context_target(dw_context* context) {
+  return context == nullptr ? "" : context->context.arch().target.data();
+}
+
+dw_status dw_context_set_pdl(dw_context* context, int on) {
+  return guarded([&] { context_of(context).set_pdl(on != 0); });
+}
+
+dw_status dw_context_notes(dw_context* context, char const* note, std::uint32_t* out) {
+  return guarded([&] {
+    std::string_view const wanted = &present(note, "note");
+    for (int i = 0; i < static_cast<int>(Note::kCount); ++i) {
+      if (wanted == name_of(static_cast<Note>(i))) {
+        present(out, "out") = context_of(context).backend().read_notes()[static_cast<std::size_t>(i)];
+        return;
+      }
+    }
+    throw bad_argument("note", std::string(wanted), name_of(Note::kLossyScale));
+  });
+}
+
+dw_status dw_memory_allocate(dw_context* context, std::size_t bytes, void** out) {
+  return guarded([&] {
+    present(out, "out") =
+        reinterpret_cast<void*>(static_cast<std::uintptr_t>(context_of(context).backend().allocate(bytes)));
+  });
+}
+
+dw_status dw_memory_release(dw_context* context, void* address) {
+  return guarded([&] { context_of(context).backend().release(address_of(address)); });
+}
+
+dw_status dw_memory_to_device(dw_context* context, void* to, void const* from, std::size_t bytes,
+                              void* stream) {
+  return guarded([&] {
+    context_of(context).backend().copy_to_device(
+        address_of(to),
+        {static_cast<std::byte const*>(&present(static_cast<std::byte const*>(from), "from")), bytes},
+        stream);
+  });
+}
+
+dw_status dw_memory_to_host(dw_context* context, void* to, void const* from, std::size_t bytes,
+                            void* stream) {
+  return guarded([&] {
+    context_of(context).backend().copy_to_host({&present(static_cast<std::byte*>(to), "to"), bytes},
+                                               address_of(from), stream);
+  });
+}
+
+dw_status dw_synchronize(dw_context* context, void* stream) {
+  return guarded([&] { context_of(context).backend().synchronize(stream); });
+}
+
+dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* given) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_gemm_call const& call = sized(given, "call");
+    auto const workspace = allocator_of(call.workspace);
+    GemmCall gemm;
+    gemm.a = view_of(device, call.a, "a");
+    gemm.scale_a = view_of(device, call.scale_a, "scale_a");
+    gemm.b = view_of(device, call.b, "b");
+    gemm.scale_b = view_of(device, call.scale_b, "scale_b");
+    gemm.c = optional_view(device, call.c, "c");
+    gemm.d = view_of(device, call.d, "d");
+    if (call.recipe != nullptr) gemm.recipe = {call.recipe[0], call.recipe[1], call.recipe[2]};
+    if (call.recipe_a != nullptr) gemm.recipe_a = {call.recipe_a[0], call.recipe_a[1]};
+    if (call.recipe_b != nullptr) gemm.recipe_b = {call.recipe_b[0], call.recipe_b[1]};
+    gemm.disable_ue8m0_cast = call.disable_ue8m0_cast != 0;
+    gemm.stream = call.stream;
+    gemm.workspace = workspace.get();
+    fp8_fp4_gemm_nt(device, gemm);
+  });
+}
+
+dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* given) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_einsum_call const& call = sized(given, "call");
+    auto const workspace = allocator_of(call.workspace);
+    EinsumCall einsum;
+    einsum.a = view_of(device, call.a, "a");
+    einsum.scale_a = view_of(device, call.scale_a, "scale_a");
+    einsum.b = view_of(device, call.b, "b");
+    einsum.scale_b = view_of(device, call.scale_b, "scale_b");
+    einsum.c = optional_view(device, call.c, "c");
+    einsum.d = view_of(device, call.d, "d");
+    if (call.recipe != nullptr) einsum.recipe = {call.recipe[0], call.recipe[1], call.recipe[2]};
+    einsum.stream = call.stream;
+    einsum.workspace = workspace.get();
+    fp8_einsum(device, &present(call.expression, "expression"), einsum);
+  });
+}
+
+dw_status dw_required_scale_layout(dw_context* context, dw_scale_layout_call const* given,
+                                   dw_scale_layout* out) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_scale_layout& layout = present(out, "out");
+    ScaleLayoutResult const result =
+        required_scale_layout(layout_call(device, sized(given, "call")), device.arch());
+    layout = {};
+    layout.unchanged = result.unchanged;
+    layout.is_int32 = result.view.dtype == Dtype::kI32;
+    layout.ndim = result.view.rank;
+    std::copy_n(result.view.shape.begin(), result.view.rank, layout.shape);
+    std::copy_n(result.view.strides.begin(), result.view.rank, layout.strides);
+    layout.bytes = result.bytes;
+  });
+}
+
+dw_status dw_transform_scale(dw_context* context, dw_scale_layout_call const* given, dw_tensor const* out,
+                             void* stream) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    transform_scale(device, layout_call(device, sized(given, "call")), view_of(device, out, "out"), stream);
+  });
+}

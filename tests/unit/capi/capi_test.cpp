@@ -1,0 +1,214 @@
+// The C interface: codes and fields of errors, DLPack tensors, device checks, workspace, structure sizes.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <vector>
+
+#include "deepwell/deepwell.h"
+
+namespace {
+
+struct Tensor {
+  std::vector<std::int64_t> shape, strides;
+  dw_tensor tensor{};
+  Tensor(std::uintptr_t data, int code, int bits, std::vector<std::int64_t> sizes,
+         std::vector<std::int64_t> steps = {})
+      : shape(std::move(sizes)), strides(std::move(steps)) {
+    tensor.data = reinterpret_cast<void*>(data);
+    tensor.device = {DW_DEVICE_EXTENSION, 0};
+    tensor.ndim = static_cast<std::int32_t>(shape.size());
+    tensor.dtype = {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(bits),
+                    static_cast<std::uint16_t>(bits == 4 ? 2 : 1)};
+    tensor.shape = shape.data();
+    tensor.strides = strides.empty() ? nullptr : strides.data();
+  }
+  Tensor(Tensor const&) = delete;
+};
+
+class CApi : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(dw_context_create("null:sm_120a", &context), DW_OK) << dw_error_message();
+  }
+  void TearDown() override { dw_context_destroy(context); }
+
+  dw_gemm_call call() {
+    dw_gemm_call out{};
+    out.size = sizeof out;
+    out.a = &a.tensor;
+    out.b = &b.tensor;
+    out.scale_a = &scale_a.tensor;
+    out.scale_b = &scale_b.tensor;
+    out.d = &d.tensor;
+    return out;
+  }
+
+  dw_context* context = nullptr;
+  Tensor a{0x10000000, DW_CODE_FLOAT8_E4M3FN, 8, {4, 4096}};
+  Tensor b{0x20000000, DW_CODE_FLOAT4_E2M1FN, 4, {1024, 2048}};
+  Tensor scale_a{0x30000000, DW_CODE_FLOAT, 32, {4, 32}};
+  Tensor scale_b{0x40000000, DW_CODE_INT, 32, {1024, 32}, {1, 1024}};
+  Tensor d{0x50000000, DW_CODE_BFLOAT, 16, {4, 1024}};
+  int recipe_a[2] = {1, 128};
+  int recipe_b[2] = {1, 32};
+};
+
+TEST_F(CApi, Gemm) {
+  dw_gemm_call gemm = call();
+  gemm.recipe_a = recipe_a;
+  gemm.recipe_b = recipe_b;
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_OK) << dw_error_message();
+  EXPECT_STREQ(dw_context_device(context), "null:sm_120a");
+  EXPECT_STREQ(dw_context_target(context), "sm_120a");
+  EXPECT_EQ(dw_context_set_pdl(context, 1), DW_OK);
+}
+
+TEST_F(CApi, ErrorsCarryTheirFields) {
+  dw_gemm_call gemm = call();
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_BAD_ARGUMENT);  // packed per 32, the default says 128
+  EXPECT_STREQ(dw_error_argument(), "scale_b.shape");
+  EXPECT_NE(std::strstr(dw_error_got(), "[1024, 32]"), nullptr);
+  EXPECT_NE(std::strstr(dw_error_expected(), "[1024, 8]"), nullptr);
+  EXPECT_NE(std::strstr(dw_error_message(), "scale_b.shape"), nullptr);
+}
+
+TEST_F(CApi, MissingPiecesAreNamed) {
+  dw_gemm_call gemm = call();
+  gemm.b = nullptr;
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "b");
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, nullptr), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "call");
+  gemm = call();
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(nullptr, &gemm), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "context");
+  gemm.size = 8;
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "call.size");
+  gemm = call();
+  a.tensor.shape = nullptr;
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "a.shape");
+}
+
+TEST_F(CApi, TypesAndDevices) {
+  dw_gemm_call gemm = call();
+  a.tensor.dtype.code = 12;  // e5m2
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "a.dtype");
+  a.tensor.dtype.code = DW_CODE_FLOAT8_E4M3FN;
+  b.tensor.dtype.lanes = 1;  // one value an element is another layout
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "b.dtype");
+  b.tensor.dtype.lanes = 2;
+  d.tensor.device.device_type = DW_DEVICE_CUDA;
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "d.device");
+}
+
+TEST_F(CApi, ByteOffsetsCount) {
+  dw_gemm_call gemm = call();
+  gemm.recipe_a = recipe_a;
+  gemm.recipe_b = recipe_b;
+  d.tensor.byte_offset = 1;
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "d.data");
+}
+
+struct Counting {
+  int live = 0, calls = 0;
+  bool fail = false;
+};
+
+TEST_F(CApi, WorkspaceOfTheCaller) {
+  Counting counting;
+  dw_allocator allocator{sizeof(dw_allocator), &counting,
+                         [](void* user, std::size_t, void*) -> void* {
+                           auto& c = *static_cast<Counting*>(user);
+                           if (c.fail) return nullptr;
+                           ++c.calls;
+                           ++c.live;
+                           return reinterpret_cast<void*>(0x70000000);
+                         },
+                         [](void* user, void*, void*) { --static_cast<Counting*>(user)->live; }};
+  dw_gemm_call gemm = call();
+  gemm.recipe_a = recipe_a;
+  gemm.recipe_b = recipe_b;
+  gemm.workspace = &allocator;
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_OK) << dw_error_message();
+  EXPECT_EQ(counting.calls, 1);  // few tiles: k is split
+  EXPECT_EQ(counting.live, 0);
+  counting.fail = true;
+  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_DEVICE);
+  EXPECT_STREQ(dw_error_argument(), "workspace");
+}
+
+TEST_F(CApi, Einsum) {
+  Tensor x{0x10000000, DW_CODE_FLOAT8_E4M3FN, 8, {3, 8, 4096}};
+  Tensor w{0x20000000, DW_CODE_FLOAT8_E4M3FN, 8, {8192, 4096}};
+  Tensor scale_x{0x30000000, DW_CODE_FLOAT, 32, {3, 8, 32}};
+  Tensor scale_w{0x40000000, DW_CODE_FLOAT8_E8M0FNU, 8, {64, 32}};
+  Tensor z{0x50000000, DW_CODE_BFLOAT, 16, {3, 8, 1024}};
+  dw_einsum_call einsum{};
+  einsum.size = sizeof einsum;
+  einsum.expression = "bhr,hdr->bhd";
+  einsum.a = &x.tensor;
+  einsum.b = &w.tensor;
+  einsum.scale_a = &scale_x.tensor;
+  einsum.scale_b = &scale_w.tensor;
+  einsum.d = &z.tensor;
+  EXPECT_EQ(dw_fp8_einsum(context, &einsum), DW_OK) << dw_error_message();
+  einsum.expression = "bhd,hdr->bhr";
+  EXPECT_EQ(dw_fp8_einsum(context, &einsum), DW_UNSUPPORTED);
+  EXPECT_STREQ(dw_error_argument(), "expression");
+}
+
+TEST_F(CApi, ScaleLayouts) {
+  Tensor scale{0x30000000, DW_CODE_FLOAT, 32, {2, 8, 32}};
+  dw_scale_layout_call layout{};
+  layout.size = sizeof layout;
+  layout.scale = &scale.tensor;
+  layout.mn = 1024;
+  layout.k = 4096;
+  layout.num_groups = 2;
+  layout.gran_mn = layout.gran_k = 128;
+  dw_scale_layout result{};
+  ASSERT_EQ(dw_required_scale_layout(context, &layout, &result), DW_OK) << dw_error_message();
+  EXPECT_FALSE(result.unchanged);
+  EXPECT_TRUE(result.is_int32);
+  EXPECT_EQ(result.ndim, 3);
+  EXPECT_EQ(result.strides[0], 8192);
+  EXPECT_EQ(result.strides[2], 1024);
+  EXPECT_EQ(result.bytes, 2u * 8192 * 4);
+  Tensor out{0x50000000, DW_CODE_INT, 32, {2, 1024, 8}, {8192, 1, 1024}};
+  EXPECT_EQ(dw_transform_scale(context, &layout, &out.tensor, nullptr), DW_OK) << dw_error_message();
+  std::uint32_t notes = 7;
+  EXPECT_EQ(dw_context_notes(context, "lossy_scale", &notes), DW_OK);
+  EXPECT_EQ(notes, 0u);
+  EXPECT_EQ(dw_context_notes(context, "other", &notes), DW_BAD_ARGUMENT);
+}
+
+TEST_F(CApi, Memory) {
+  void* memory = nullptr;
+  ASSERT_EQ(dw_memory_allocate(context, 64, &memory), DW_OK);
+  char const text[] = "sixteen letters";
+  char back[sizeof text] = {};
+  EXPECT_EQ(dw_memory_to_device(context, memory, text, sizeof text, nullptr), DW_OK);
+  EXPECT_EQ(dw_memory_to_host(context, back, memory, sizeof text, nullptr), DW_OK);
+  EXPECT_STREQ(back, text);
+  EXPECT_EQ(dw_synchronize(context, nullptr), DW_OK);
+  EXPECT_EQ(dw_memory_release(context, memory), DW_OK);
+  EXPECT_EQ(dw_memory_allocate(context, 0, &memory), DW_BAD_ARGUMENT);
+}
+
+TEST(CApiContext, BadDevices) {
+  dw_context* context = nullptr;
+  EXPECT_EQ(dw_context_create("emu:sm_42", &context), DW_UNSUPPORTED);
+  EXPECT_EQ(dw_context_create(nullptr, &context), DW_BAD_ARGUMENT);
+  EXPECT_EQ(dw_context_create("null:sm_120a", nullptr), DW_BAD_ARGUMENT);
+  EXPECT_EQ(context, nullptr);
+  dw_context_destroy(nullptr);
+  EXPECT_STREQ(dw_version(), "0.1.0");
+}
+
+}  // namespace
