@@ -69,7 +69,21 @@ int smem_budget(TileForm const& form, Arch const& arch) {
   return form.two_ctas || roomy ? std::min(arch.smem_per_cta, shared_by_two) : arch.smem_per_cta;
 }
 
-GemmPlan make_plan(TileForm const& form, GemmShape const& shape, Arch const& arch) {
+/// Whether partial sums are scaled outside the MMA for every 32 elements of k: that takes more registers.
+bool scales_outside_often(GemmShape const& shape, Arch const& arch) {
+  auto const outside = [&](ScaleKind kind, int gran_k) {
+    return gran_k == 32 && (kind == ScaleKind::kF32 || !arch.block_scaled_mma);
+  };
+  return outside(shape.a_scale, shape.a_gran_k) || outside(shape.b_scale, shape.b_gran_k);
+}
+
+GemmPlan make_plan(TileForm form, GemmShape const& shape, Arch const& arch) {
+  if (!form.swap && scales_outside_often(shape, arch)) {
+    // A warp's 64 x 32 sums beside the scales would spill; 32 x 32 do not.
+    form.tile_cols = 64;
+    form.warps_rows = 4;
+    form.warps_cols = 2;
+  }
   GemmPlan plan{.x = form.swap ? shape.b : shape.a,
                 .y = form.swap ? shape.a : shape.b,
                 .d = shape.d,
