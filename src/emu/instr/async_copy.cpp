@@ -626,7 +626,8 @@ Outcome exec_tensor_load(Warp& warp, Instr const& instr, Mask mask) {
       auto const targets =
           destinations(warp, instr, lane, at, shared_address(Space::kShared, barrier[lane], "the mbarrier"));
       for (Destination const& target : targets) {
-        Tile const tile(from.map, from.coordinates, target.address);
+        Tile const tile = instr.aux[3] != 0 ? Tile::gather4(from.map, from.coordinates, target.address)
+                                            : Tile(from.map, from.coordinates, target.address);
         post_copy(warp, instr, lane, "cp.async.bulk.tensor load", [cta, tile, target] {
           CtaBulkMemory memory(*cta);
           tile.load(memory);
@@ -637,6 +638,13 @@ Outcome exec_tensor_load(Warp& warp, Instr const& instr, Mask mask) {
     });
   });
   return Outcome::kNext;
+}
+
+Exec bind_gather4(Instr& instr, BindContext const&) {
+  if (instr.ops[1].elements.size() != 5) throw unsupported(instr, "tile::gather4 needs 5 coordinates");
+  bind_multicast(instr, 3);
+  instr.aux[3] = 1;
+  return exec_tensor_load;
 }
 
 Exec bind_tensor_load(Instr& instr, BindContext const&) {
@@ -754,6 +762,7 @@ constexpr Row kRows[] = {
     {.pattern = "cp .async .bulk .wait_group [.read]", .operands = "s32", .ptx = 80, .needs = Needs::kSm90, .section = kBulkWait, .bind = bind_wait_group<true>},
 
     {.pattern = "cp .async .bulk .tensor (.1d|.2d|.3d|.4d|.5d) (.shared::cluster|.shared::cta) .global [.tile] .mbarrier::complete_tx::bytes [.multicast::cluster] [.L2::cache_hint]", .operands = "a, ac, a, ?x, x", .ptx = 80, .needs = Needs::kSm90, .section = kTensor, .bind = bind_tensor_load},
+    {.pattern = "cp .async .bulk .tensor .2d .shared::cta .global .tile::gather4 .mbarrier::complete_tx::bytes [.L2::cache_hint]", .operands = "a, ac, a, ?x", .ptx = 86, .needs = Needs::kSm100, .section = kTensor, .bind = bind_gather4},
     {.pattern = "cp .async .bulk .tensor (.1d|.2d|.3d|.4d|.5d) .global .shared::cta [.tile] .bulk_group [.L2::cache_hint]", .operands = "ac, a, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensor, .bind = bind_tensor_store},
     {.pattern = "cp .reduce .async .bulk .tensor (.1d|.2d|.3d|.4d|.5d) .global .shared::cta (.add|.min|.max|.inc|.dec|.and|.or|.xor) [.tile] .bulk_group [.L2::cache_hint]", .operands = "ac, a, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensorReduce, .bind = bind_tensor_reduce},
     {.pattern = "cp .async .bulk .prefetch .tensor (.1d|.2d|.3d|.4d|.5d) .L2 .global [.tile] [.L2::cache_hint]", .operands = "ac, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensorPrefetch, .bind = bind_tensor_prefetch},

@@ -162,9 +162,27 @@ Tile::Tile(TensorMapSpec const& map, std::span<std::int32_t const> coordinates, 
   steps_[0] = map.box[0];
   for (int i = 1; i < map.rank; ++i)
     steps_[i] = (map.box[i] + map.element_strides[i] - 1) / map.element_strides[i];
+  set_sizes();
+}
+
+Tile Tile::gather4(TensorMapSpec const& map, std::span<std::int32_t const> coordinates,
+                   std::uint32_t shared_address) {
+  DW_CHECK(coordinates.size() == 5 && map.rank == 2, kDevice,
+           "tile::gather4 needs a tensor map of rank 2 and 5 coordinates, got rank {} and {}", map.rank,
+           coordinates.size());
+  DW_CHECK(map.box[1] == 1, kDevice, "tile::gather4 needs a tensor map with box[1] = 1, got {}", map.box[1]);
+  Tile tile(map, coordinates.first(2), shared_address);
+  tile.gathers_ = true;
+  std::copy_n(coordinates.begin() + 1, 4, tile.rows_.begin());
+  tile.steps_[1] = 4;
+  tile.set_sizes();
+  return tile;
+}
+
+void Tile::set_sizes() {
   std::uint32_t rows = 1;
-  for (int i = 1; i < map.rank; ++i) rows *= steps_[i];
-  row_bytes_ = map.box[0] * static_cast<std::uint32_t>(bits) / 8;
+  for (int i = 1; i < map_.rank; ++i) rows *= steps_[i];
+  row_bytes_ = map_.box[0] * static_cast<std::uint32_t>(bits_of(type_)) / 8;
   shared_row_bytes_ = type_ == TensorMapType::kU4Align16 ? 2 * row_bytes_ : row_bytes_;
   std::uint64_t const total = std::uint64_t{rows} * shared_row_bytes_;
   DW_CHECK(total < (1u << 20), kDevice,
@@ -197,7 +215,8 @@ void Tile::for_each_row(Body const& body) const {
     bool inside = first < last;
     std::uint64_t address = map_.base;
     for (int i = 1; i < map_.rank; ++i) {
-      std::int64_t const c = coordinates_[i] + std::int64_t{at[i]} * map_.element_strides[i];
+      std::int64_t const c =
+          gathers_ ? rows_[at[1]] : coordinates_[i] + std::int64_t{at[i]} * map_.element_strides[i];
       inside = inside && c >= 0 && c < static_cast<std::int64_t>(map_.dims[i]);
       address += static_cast<std::uint64_t>(c) * map_.strides_bytes[i - 1];
     }

@@ -56,6 +56,10 @@ class Tile {
   /// Checks the map's rules, the coordinates' rules and the alignment of the shared address (128 bytes).
   Tile(TensorMapSpec const& map, std::span<std::int32_t const> coordinates, std::uint32_t shared_address);
 
+  /// tile::gather4: one row of box[0] elements from each of four places of a 2-d map, at {column, row 0, ..., row 3}.
+  static Tile gather4(TensorMapSpec const& map, std::span<std::int32_t const> coordinates,
+                      std::uint32_t shared_address);
+
   /// Bytes that complete_tx counts: the whole box, packed, also where it lies outside the tensor.
   std::uint32_t transaction_bytes() const { return transaction_bytes_; }
   /// Bytes of shared memory from the shared address on.
@@ -75,6 +79,7 @@ class Tile {
     std::uint32_t skip = 0;    // bytes of the row before the first element inside, packed
     std::uint32_t inside = 0;  // bytes inside the tensor, packed; 0 when the whole row is outside
   };
+  void set_sizes();
   template <class Body>
   void for_each_row(Body const& body) const;
   void write_row(BulkMemory& memory, Row const& row, std::span<std::byte const> data,
@@ -87,6 +92,8 @@ class Tile {
   TensorMapType type_;
   TensorMapSwizzle swizzle_;
   std::array<std::int64_t, 5> coordinates_{};
+  std::array<std::int64_t, 4> rows_{};  // of gather4
+  bool gathers_ = false;
   std::array<std::uint32_t, 5> steps_{};  // elements that are traversed along each dimension
   std::uint32_t shared_address_;
   std::uint32_t row_bytes_ = 0;         // packed
