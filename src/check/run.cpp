@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <set>
 #include <span>
 
 #include "base/error.hpp"
@@ -126,6 +127,23 @@ void check_unchanged(DeviceBuffer const& device, Buffer const& host, char const*
   DW_CHECK(device.read() == host.bytes, kDevice, "{} or the memory around it was written", name);
 }
 
+GemmShape gemm_shape(Case const& what) {
+  auto const kind = [](OperandCase const& o) {
+    return o.scale == ScaleFormat::kF32 ? ScaleKind::kF32 : ScaleKind::kUe8m0;
+  };
+  return {.m = what.m,
+          .n = what.n,
+          .k = what.k,
+          .batch = what.batch,
+          .a = what.a.dtype,
+          .b = what.b.dtype,
+          .d = what.d,
+          .a_scale = kind(what.a),
+          .b_scale = kind(what.b),
+          .a_gran_k = what.a.gran_k,
+          .b_gran_k = what.b.gran_k};
+}
+
 }  // namespace
 
 char const* name_of(Status status) {
@@ -139,21 +157,7 @@ char const* name_of(Status status) {
 }
 
 Choice choose(Case const& what, Arch const& arch) {
-  auto const kind = [](OperandCase const& o) {
-    return o.scale == ScaleFormat::kF32 ? ScaleKind::kF32 : ScaleKind::kUe8m0;
-  };
-  GemmShape const shape{.m = what.m,
-                        .n = what.n,
-                        .k = what.k,
-                        .batch = what.batch,
-                        .a = what.a.dtype,
-                        .b = what.b.dtype,
-                        .d = what.d,
-                        .a_scale = kind(what.a),
-                        .b_scale = kind(what.b),
-                        .a_gran_k = what.a.gran_k,
-                        .b_gran_k = what.b.gran_k};
-  GemmDecision const decision = choose_gemm(shape, arch);
+  GemmDecision const decision = choose_gemm(gemm_shape(what), arch);
   Choice out;
   if (decision.ranked.empty()) {
     for (GemmRejection const& rejection : decision.rejected)
@@ -167,6 +171,26 @@ Choice choose(Case const& what, Arch const& arch) {
   out.arithmetic = arithmetic_of(arch, what.a.dtype, what.a.scale, what.b.dtype, what.b.scale,
                                  best.splits > 1 ? std::int64_t{best.k_tiles_per_split} * kTileK : 0);
   return out;
+}
+
+void build_kernels(Context& context, std::vector<Case> const& cases) {
+  std::vector<KernelStore::Item> items;
+  std::set<std::uint64_t> keys;
+  for (Case const& what : cases) {
+    GemmDecision const decision = choose_gemm(gemm_shape(what), context.arch());
+    if (decision.ranked.empty()) continue;
+    GemmPlan plan = decision.ranked.front().plan;
+    plan.every_reader_arrives = every_reader_arrives(context);
+    if (!keys.insert(plan_key(plan)).second) continue;
+    items.push_back({.key = plan_key(plan), .describe = [plan, &context] {
+                       return KernelRequest{
+                           .name = plan_name(plan),
+                           .entry = plan_name(plan),
+                           .source = gemm_source(plan, context.arch()),
+                           .dynamic_smem_bytes = static_cast<std::uint32_t>(smem_map(plan).total)};
+                     }});
+  }
+  context.kernels().build_in_background(std::move(items));
 }
 
 RunResult run_on_device(Context& context, CaseData const& data) {

@@ -40,6 +40,9 @@ struct Choice {
 };
 Choice choose(Case const& what, Arch const& arch);
 
+/// Starts building the kernels of all these cases on background threads: cases that come to one still being built wait.
+void build_kernels(Context& context, std::vector<Case> const& cases);
+
 /// Uploads the operands, calls the operation once, and returns d's memory as it is afterwards, guard bands included. Throws
 /// what the operation throws, and Error (kDevice) if an input or c changed.
 struct RunResult {

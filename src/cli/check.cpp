@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/error.hpp"
+#include "base/options.hpp"
 #include "base/table.hpp"
 #include "base/thread_pool.hpp"
 #include "check/model.hpp"
@@ -141,6 +142,9 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
     return 0;
   }
 
+  std::vector<check::Case> cases;
+  for (Item const& item : items) cases.push_back(item.what);
+  check::build_kernels(context, cases);
   Report report(options, context.device().id);
   {
     Progress progress("checking", items.size());
@@ -165,6 +169,7 @@ int run_mutations(Options const& options, Context& context, ThreadPool& pool) {
   std::vector<check::Case> cases = check::mutation_cases();
   std::erase_if(cases, [&](check::Case const& c) { return !selected(options, c); });
   if (cases.empty()) throw bad_argument("--op, --filter", "no case", "a selection with at least one case");
+  check::build_kernels(context, cases);
   Table table({{"operation"},
                {"tensors and shape", Table::Align::kLeft, 60},
                {"data"},
@@ -236,6 +241,8 @@ void add_check_command(CLI::App& app) {
   command->add_flag("--json", options->json, "One JSON object a line");
   command->callback([options] {
     ThreadPool pool;
+    // Only what the cases need is built, ahead of them.
+    set_option(Option::kBackgroundBuilds, "0");
     Context context(options->device);
     int const code =
         options->mutate ? run_mutations(*options, context, pool) : run_checks(*options, context, pool);
