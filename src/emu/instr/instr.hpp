@@ -45,7 +45,8 @@ struct Value {
   bool negated = false;      // `!%p`
   std::uint8_t bits = 0;     // 1, 8, 16, 32, 64 or 128
   std::uint32_t offset = 0;  // bytes into the warp's register file, or into the constant pool
-  std::uint32_t index = 0;   // register number: its poison mask
+  std::uint32_t index = 0;   // its poison mask
+  std::uint32_t number = 0;  // the register as the text names it, for reports
   bool exists() const { return kind != Kind::kNone; }
   bool is_register() const { return kind == Kind::kRegister; }
   bool is_constant() const { return kind == Kind::kConstant; }

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "emu/instr/table.hpp"
+#include "emu/run/allocate.hpp"
 
 namespace deepwell::emu {
 namespace {
@@ -127,6 +128,7 @@ struct Decoder {
   Function* function = nullptr;
   std::deque<Scope> scopes;
   std::vector<Pending> pending;
+  std::vector<CompiledRow const*> function_rows;  // by pc
   std::array<int, 2> location{};
   std::map<std::pair<Special, int>, Value> special_values;
 
@@ -191,6 +193,7 @@ struct Decoder {
     function->register_bytes += bytes;
     function->register_names.resize(function->register_count);
     function->register_names[value.index] = name;
+    value.number = value.index;
     return value;
   }
 
@@ -571,6 +574,7 @@ struct Decoder {
       }
       attempt.choice = *choice;
       attempt.row = row.row;
+      function_rows.push_back(&row);
       attempt.rendezvous = row.row->rendezvous;
       attempt.is_mma = info.parts[0] == "mma" || info.parts[0] == "wgmma";
       attempt.exec = row.row->bind != nullptr ? row.row->bind(attempt, context) : row.row->exec;
@@ -758,6 +762,7 @@ struct Decoder {
     function = &out;
     scopes.clear();
     pending.clear();
+    function_rows.clear();
     special_values.clear();
     location = {};
     out.name = from.name;
@@ -819,6 +824,7 @@ struct Decoder {
     pending.push_back({&last, &scope, location});
     out.code.reserve(pending.size());
     for (Pending const& one : pending) out.code.push_back(decode_instruction(one));
+    share_registers(out, function_rows);
     if (out.is_entry) module.entries[out.name] = &out;
   }
 
@@ -870,7 +876,7 @@ std::unique_ptr<Module::Impl> decode(ptx::ModuleSyntax const& syntax, Profile co
            module->source_name, to_string(module->target), to_string(chip));
   DW_CHECK(syntax.address_size == 64, kUnsupported, "{}: addresses of {} bits are not modelled",
            module->source_name, syntax.address_size);
-  Decoder decoder{syntax, *module, {module->target, syntax.version}, {}, {}, {}, {}, {}, nullptr, {}, {},
+  Decoder decoder{syntax, *module, {module->target, syntax.version}, {}, {}, {}, {}, {}, nullptr, {}, {}, {},
                   {},     {}};
   decoder.run();
   return module;

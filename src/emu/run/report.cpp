@@ -28,7 +28,7 @@ void fail(Warp& warp, Instr const& instr, int lane, std::string const& message) 
 void Warp::report_poison(Instr const& instr, Value const& value, Mask mask, char const* what) {
   Mask const bad = poison_of(value) & mask;
   fail(*this, instr, std::countr_zero(bad),
-       fmt::format("{} ({}) was never defined (lanes {:#010x})", what, function->register_names[value.index],
+       fmt::format("{} ({}) was never defined (lanes {:#010x})", what, function->register_names[value.number],
                    bad));
 }
 
