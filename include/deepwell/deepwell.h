@@ -1,9 +1,8 @@
-/* The C interface of Deepwell: contexts, operations on DLPack tensors, errors. Every function may be called from any thread.
- *
- * Functions that can fail return a dw_status; when it is not DW_OK, the dw_error_* functions describe the failure of the calling
- * thread's last such call, and nothing was launched. Structures that a caller fills start with their own size, so that later
- * versions may add fields: zero the structure, then set `size` to sizeof.
- */
+// The C interface of Deepwell: contexts, operations on DLPack tensors, errors. Every function may be called from any thread.
+//
+// Functions that can fail return a dw_status; when it is not DW_OK, the dw_error_* functions describe the failure of the
+// calling thread's last such call, and nothing was launched. Structures that a caller fills start with their own size, so that
+// later versions may add fields: zero the structure, then set `size` to sizeof.
 #ifndef DEEPWELL_DEEPWELL_H_
 #define DEEPWELL_DEEPWELL_H_
 
