@@ -7,6 +7,7 @@
 #include <string>
 
 #include "backend/emu/emu_backend.hpp"
+#include "base/options.hpp"
 #include "base/thread_pool.hpp"
 #include "ops/context.hpp"
 
@@ -17,7 +18,10 @@ inline std::string const kKernelTestDevices[] = {"emu:sm_120a", "emu:sm_121a", "
 inline Context& context_of(std::string const& device) {
   static std::map<std::string, std::unique_ptr<Context>> contexts;
   std::unique_ptr<Context>& context = contexts[device];
-  if (!context) context = std::make_unique<Context>(device);
+  if (!context) {
+    set_option(Option::kBackgroundBuilds, "0");
+    context = std::make_unique<Context>(device);
+  }
   return *context;
 }
 

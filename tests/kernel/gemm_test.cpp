@@ -161,10 +161,22 @@ INSTANTIATE_TEST_SUITE_P(All, MutationsOnDevice,
 /// A call that is refused leaves d as it was.
 TEST(RefusedCalls, TouchNothing) {
   Context& context = context_of("emu:sm_120a");
-  Case c = gemm(DataKind::kRandom, 4, 40, 128, operand(kE4m3, kPacked, 128), operand(kE4m3, kPacked, 128));
-  CaseData data = make_data(c, 0, test_pool());
-  data.a.how.gran_k = 64;  // no such granularity
-  EXPECT_THROW(run_on_device(context, data), Error);
+  Backend& backend = context.backend();
+  DeviceAddress const memory = backend.allocate(1 << 16);
+  std::vector<std::byte> const before(1 << 16, std::byte{0x5a});
+  backend.copy_to_device(memory, before, nullptr);
+  GemmCall call;
+  call.a = contiguous_view(memory, Dtype::kE4m3, {4, 128});
+  call.b = contiguous_view(memory + 4096, Dtype::kE4m3, {40, 128});
+  call.scale_a = contiguous_view(memory + 16384, Dtype::kF32, {4, 1});
+  call.scale_b = contiguous_view(memory + 20480, Dtype::kF32, {40, 2});  // two groups of k where there is one
+  call.d = contiguous_view(memory + 32768, Dtype::kBf16, {4, 40});
+  call.recipe_a = call.recipe_b = {1, 128};
+  EXPECT_THROW(fp8_fp4_gemm_nt(context, call), Error);
+  std::vector<std::byte> after(before.size());
+  backend.copy_to_host(after, memory, nullptr);
+  EXPECT_EQ(after, before);
+  backend.release(memory);
 }
 
 }  // namespace
