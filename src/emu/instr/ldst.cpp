@@ -1,8 +1,10 @@
 // Instruction family: ld, ldu, st with vectors, cache operators and memory orders (PTX ISA 9.7.9). Memory orders need
 // nothing here: a CTA's accesses happen in program order, and global accesses are host atomics.
 #include <bit>
+#include <functional>
 
 #include "emu/instr/lanes.hpp"
+#include "emu/mem/memory.hpp"
 
 namespace deepwell::emu {
 namespace {
@@ -14,6 +16,66 @@ struct Shape {
   std::size_t count;
 };
 Shape shape_of(Instr const& i) { return {static_cast<Space>(i.aux[0]), i.aux[1], i.aux[2]}; }
+
+/// Resolves the lanes of one instruction: the allocation (or the CTA's shared memory) that held one lane's address is tried
+/// first for the next, everything else goes through resolve().
+class LaneResolver {
+ public:
+  LaneResolver(Warp& warp, Instr const& instr, Space space, std::size_t bytes, Access access)
+      : warp_(warp), instr_(instr), space_(space), bytes_(bytes), access_(access) {}
+
+  Place operator()(int lane, u64 address) {
+    u64 const offset = address - low_;
+    if (offset < size_ && size_ - offset >= bytes_ && (address & (bytes_ - 1)) == 0) {
+      return {data_ + offset, shadow_ == nullptr ? nullptr : shadow_ + offset, found_};
+    }
+    return resolve_and_remember(lane, address);
+  }
+
+ private:
+  Place resolve_and_remember(int lane, u64 address) {
+    Place const place = resolve(warp_, instr_, lane, space_, address, bytes_, bytes_, access_);
+    Cta& cta = *warp_.cta;
+    if (place.space == Space::kGlobal) {
+      Allocation const& held =
+          warp_.launch->global->allocations[static_cast<std::size_t>(warp_.last_allocation)];
+      remember(place, address - held.base, held.bytes, address);
+    } else if (place.space == Space::kShared) {
+      std::ptrdiff_t const offset = place.data - cta.shared.data();
+      bool const own = std::less_equal<>{}(cta.shared.data(), place.data) &&
+                       std::less<>{}(place.data, cta.shared.data() + cta.shared.size());
+      if (own) remember(place, static_cast<u64>(offset), cta.shared.size(), address);
+    }
+    return place;
+  }
+  void remember(Place const& place, u64 offset, u64 size, u64 address) {
+    data_ = place.data - offset;
+    shadow_ = place.shadow == nullptr ? nullptr : place.shadow - offset;
+    found_ = place.space;
+    low_ = address - offset;
+    size_ = size;
+  }
+
+  Warp& warp_;
+  Instr const& instr_;
+  Space space_;
+  std::size_t bytes_;
+  Access access_;
+  u64 low_ = 0, size_ = 0;
+  std::byte* data_ = nullptr;
+  std::uint8_t* shadow_ = nullptr;
+  Space found_ = Space::kGeneric;
+};
+
+bool defined(Place const& place, unsigned bytes) {
+  if (place.shadow == nullptr) return true;
+  if (bytes == 4) {
+    u32 flags;
+    std::memcpy(&flags, place.shadow, 4);
+    return flags == 0x01010101u;
+  }
+  return place.initialised(bytes);
+}
 
 u64 sign_extended(u64 value, unsigned bytes) {
   unsigned const shift = 64 - 8 * bytes;
@@ -46,10 +108,11 @@ Outcome load(Warp& w, Instr const& i, Mask mask) {
   addresses_of(w, i, i.ops[1], mask, address);
   std::vector<Value> const& to = i.ops[0].elements;
   Mask poison[8] = {};
+  LaneResolver place_of(w, i, shape.space, total, Access::kRead);
   for_lanes(mask, [&](int lane) {
-    Place place = resolve(w, i, lane, shape.space, address[lane], total, total, Access::kRead);
+    Place place = place_of(lane, address[lane]);
     for (std::size_t k = 0; k < shape.count; ++k) {
-      if (w.check && !place.initialised(shape.bytes)) poison[k] |= Mask{1} << lane;
+      if (w.check && !defined(place, shape.bytes)) poison[k] |= Mask{1} << lane;
       load_element(w, place, shape.bytes, is_signed, to[k], lane);
       place.data += shape.bytes;
       if (place.shadow != nullptr) place.shadow += shape.bytes;
@@ -68,8 +131,9 @@ Outcome store(Warp& w, Instr const& i, Mask mask) {
   addresses_of(w, i, i.ops[0], mask, address);
   std::vector<Value> const& from = i.ops[1].elements;
   bool changed = false;
+  LaneResolver place_of(w, i, shape.space, total, Access::kWrite);
   for_lanes(mask, [&](int lane) {
-    Place place = resolve(w, i, lane, shape.space, address[lane], total, total, Access::kWrite);
+    Place place = place_of(lane, address[lane]);
     for (std::size_t k = 0; k < shape.count; ++k) {
       Value const& value = from[k];
       bool const poisoned = w.check && ((w.poison_of(value) >> lane) & 1) != 0;
