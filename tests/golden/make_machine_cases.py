@@ -100,6 +100,17 @@ lanes("memory", "dynamic_shared_behind_static", "9.7.9 ld, st", [x + 100 for x i
   st.shared.u32 [%r8], 7;
   ld.shared.u32 %r1, [%r5];
 """, declarations=".shared .align 4 .b8 fixed[128];\n.extern .shared .align 16 .b8 dyn[];\n", launch="grid=1 block=32 smem=128")
+lanes("memory", "address_of_32_bits_wraps", "9.7.9 ld", [(31 - x) * 5 for x in L], """
+  mov.u32 %r2, buf;
+  shl.b32 %r4, %r0, 2;
+  add.u32 %r5, %r2, %r4;
+  mul.lo.u32 %r3, %r0, 5;
+  st.shared.u32 [%r5], %r3;
+  bar.warp.sync 0xffffffff;
+  sub.u32 %r6, %r2, %r4;
+  sub.u32 %r6, %r6, 0x8000;
+  ld.shared.u32 %r1, [%r6+32892];
+""", declarations=".shared .align 16 .b8 buf[128];\n")
 lanes("memory", "local_memory_per_thread", "9.7.9 ld, st", [x * x for x in L], """
   .local .align 8 .b8 depot[16];
   mov.u64 %rd2, depot;

@@ -181,8 +181,10 @@ void addresses_of(Warp& warp, Instr const& instr, Operand const& operand, Mask m
     std::uint64_t const* const base = warp.s64(operand.value);
     for (int lane = 0; lane < kLanes; ++lane) out[lane] = base[lane] + displacement;
   } else {
+    // 32-bit address arithmetic wraps: compilers emit [%r + 4080] with a negative %r.
     std::uint32_t const* const base = warp.s32(operand.value);
-    for (int lane = 0; lane < kLanes; ++lane) out[lane] = base[lane] + displacement;
+    for (int lane = 0; lane < kLanes; ++lane)
+      out[lane] = static_cast<std::uint32_t>(base[lane] + displacement);
   }
 }
 
