@@ -83,8 +83,8 @@ void print_candidates(GemmDecision const& decision, Arch const& arch) {
   }
   std::fputs(table.text().c_str(), stdout);
   fmt::print(
-      "Estimates in microseconds for {}, the board whose figures this family's choice is made with; {} per "
-      "CTA at most.\n",
+      "Estimates in microseconds for {}, the board that this family's choice is made for; at most {} bytes "
+      "of shared memory per CTA.\n",
       planning_board(arch), arch.smem_per_cta);
 }
 
