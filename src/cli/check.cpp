@@ -12,6 +12,7 @@
 #include "base/options.hpp"
 #include "base/table.hpp"
 #include "base/thread_pool.hpp"
+#include "check/layout.hpp"
 #include "check/model.hpp"
 #include "check/mutate.hpp"
 #include "check/run.hpp"
@@ -60,10 +61,18 @@ class Report {
                 {"verdict", Table::Align::kLeft, 12}}) {}
 
   void add(check::Case const& what, check::Outcome const& outcome) {
+    add(name_of(what.op), what.name(), what.tensors(), name_of(what.data), outcome);
+  }
+  void add(check::LayoutCase const& what, check::Outcome const& outcome) {
+    add("layout", what.name(), what.name().substr(7), "powers", outcome);
+  }
+
+  void add(std::string const& op, std::string const& name, std::string const& tensors,
+           std::string const& data, check::Outcome const& outcome) {
     ++counts_[static_cast<int>(outcome.status)];
     if (json_) {
-      print_line({{"op", name_of(what.op)},
-                  {"case", what.name()},
+      print_line({{"op", op},
+                  {"case", name},
                   {"device", device_},
                   {"kernel", outcome.kernel},
                   {"status", name_of(outcome.status)},
@@ -74,11 +83,11 @@ class Report {
       return;
     }
     bool const ran = outcome.status == check::Status::kPass || outcome.status == check::Status::kFail;
-    table_.add({name_of(what.op), what.tensors(), name_of(what.data), device_, outcome.kernel,
+    table_.add({op, tensors, data, device_, outcome.kernel,
                 ran ? fmt::format("{:.2g} / {:.2g}", outcome.error, outcome.bound) : "",
                 ran ? fmt::format("{:.2f}", outcome.seconds * 1e3) : "", name_of(outcome.status)});
     if (outcome.status != check::Status::kPass)
-      notes_ += fmt::format("{}: {}: {}\n", name_of(outcome.status), what.name(), outcome.reason);
+      notes_ += fmt::format("{}: {}: {}\n", name_of(outcome.status), name, outcome.reason);
   }
 
   void skip(check::SkippedTensor const& tensor) {
@@ -136,9 +145,17 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
     for (check::Case& c : check::builtin_cases(options.quick)) items.push_back({std::move(c), nullptr});
   }
   std::erase_if(items, [&](Item const& item) { return !selected(options, item.what); });
-  if (items.empty()) throw bad_argument("--op, --filter", "no case", "a selection with at least one case");
+  std::vector<check::LayoutCase> layouts;
+  if (options.model.empty() && (options.op.empty() || options.op == "layout"))
+    layouts = check::layout_cases();
+  std::erase_if(layouts, [&](check::LayoutCase const& c) {
+    return c.name().find(options.filter) == std::string::npos;
+  });
+  if (items.empty() && layouts.empty())
+    throw bad_argument("--op, --filter", "no case", "a selection with at least one case");
   if (options.list) {
     for (Item const& item : items) fmt::print("{}\n", item.what.name());
+    for (check::LayoutCase const& c : layouts) fmt::print("{}\n", c.name());
     return 0;
   }
 
@@ -160,6 +177,7 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
                  check::run_case(context, items[i].what, options.seed, pool, weights ? &given : nullptr));
     }
   }
+  for (check::LayoutCase const& c : layouts) report.add(c, check::run_layout_case(context, c, options.seed));
   for (check::SkippedTensor const& tensor : model.skipped) report.skip(tensor);
   report.print();
   return report.count(check::Status::kFail) + report.count(check::Status::kError) == 0 ? 0 : 1;
@@ -223,7 +241,8 @@ int run_mutations(Options const& options, Context& context, ThreadPool& pool) {
 void add_check_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("check", "Run the operations on a device and judge every answer");
-  command->add_option("--op", options->op, "Only this operation")->check(CLI::IsMember({"gemm", "einsum"}));
+  command->add_option("--op", options->op, "Only this operation")
+      ->check(CLI::IsMember({"gemm", "einsum", "layout"}));
   command->add_option("--device", options->device, "cuda, cuda:1, emu:sm_120a, emu:sm_90a:48, or best")
       ->capture_default_str();
   command->add_option("--model", options->model,
