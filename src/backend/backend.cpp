@@ -6,10 +6,12 @@
 #include "backend/cuda/cuda_backend.hpp"
 #include "backend/emu/emu_backend.hpp"
 #include "backend/null/null_backend.hpp"
+#include "base/log.hpp"
 
 namespace deepwell {
 namespace {
 
+constexpr char const* kEmulatedDefault = "emu:sm_120a";
 constexpr char const* kDeviceNames =
     "best, cuda, cuda:<number>, emu:<target>[:<SMs>] or null:<target>[:<SMs>]";
 
@@ -24,27 +26,34 @@ int parse_ordinal(std::string_view device) {
   return value;
 }
 
-std::string best_device() {
-  for (DeviceSummary const& row : list_devices()) {
-    if (row.unusable.empty()) return row.id;
+std::vector<DeviceSummary> list_cuda_devices() {
+  try {
+    return cuda::list_devices(*cuda::Driver::open());
+  } catch (Error const& error) {
+    return {{.id = "cuda", .name = {}, .target = {}, .driver = {}, .unusable = error.what()}};
   }
-  throw Error(ErrorCode::kInternal, "no device is usable, not even an emulated one");
+}
+
+std::string best_device() {
+  std::string reasons;
+  for (DeviceSummary const& row : list_cuda_devices()) {
+    if (row.unusable.empty()) return row.id;
+    reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", row.id, row.unusable);
+  }
+  // Without a driver nobody expects a GPU; a driver or a GPU that cannot be used is a surprise.
+  log_once(cuda::Driver::is_installed() ? LogLevel::kWarning : LogLevel::kInfo, "best device " + reasons,
+           fmt::format("no CUDA device is used, {} is: {}", kEmulatedDefault, reasons));
+  return kEmulatedDefault;
 }
 
 }  // namespace
 
 std::vector<DeviceSummary> list_devices() {
-  std::vector<DeviceSummary> rows;
-  try {
-    rows = cuda::list_devices(*cuda::Driver::open());
-  } catch (Error const& error) {
-    rows = {{.id = "cuda", .name = {}, .target = {}, .driver = {}, .unusable = error.what()}};
-  }
-  for (char const* const target : {"sm_120a", "sm_121a", "sm_120f", "sm_90a"}) {
-    Arch const& arch = arch_by_target(target);
-    rows.push_back({.id = fmt::format("emu:{}", target),
-                    .name = fmt::format("emulated {}, {} SMs", target, arch.default_sm_count),
-                    .target = target,
+  std::vector<DeviceSummary> rows = list_cuda_devices();
+  for (Arch const& arch : all_archs()) {
+    rows.push_back({.id = fmt::format("emu:{}", arch.target),
+                    .name = fmt::format("emulated {}, {} SMs", arch.target, arch.default_sm_count),
+                    .target = std::string(arch.target),
                     .major = arch.major,
                     .minor = arch.minor,
                     .sm_count = arch.default_sm_count,

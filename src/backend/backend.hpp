@@ -95,12 +95,16 @@ class Backend {
   /// Not 0 while the stream is being captured into a graph; streams that are captured into the same graph share it.
   virtual std::uint64_t capture_id(Stream stream) = 0;
   bool capturing(Stream stream) { return capture_id(stream) != 0; }
+  /// The same for two handles exactly when work on them runs in order. A handle alone does not say that: one handle may mean
+  /// another stream in each thread, and a handle may come back after its stream was destroyed.
+  virtual std::uint64_t stream_id(Stream stream) { return reinterpret_cast<std::uintptr_t>(stream); }
   /// False for a backend that runs nothing: its kernels are loaded from an image without code.
   virtual bool needs_code() const { return true; }
 
   /// Device address of this device's notes: kNoteCount 32-bit counters in host-visible memory that kernels add to.
   virtual DeviceAddress notes_address() = 0;
-  virtual std::vector<std::uint32_t> read_notes() const = 0;  // no sync
+  /// What kernels have added to counter `index` (below kNoteCount) so far. Never waits for the device.
+  virtual std::uint32_t read_note(int index) const = 0;
 };
 
 /// One device that could be asked for, or why there is none of its kind.

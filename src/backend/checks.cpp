@@ -117,6 +117,11 @@ void check_allocation(std::size_t bytes) {
   if (bytes == 0) throw bad_argument("bytes", "0", "1 or more");
 }
 
+void check_note(int index) {
+  if (index < 0 || index >= kNoteCount)
+    throw bad_argument("note", std::to_string(index), fmt::format("0 to {}", kNoteCount - 1));
+}
+
 void check_image(KernelImage const& image) {
   if (image.entry.empty()) throw bad_argument("entry", "an empty name", "the kernel's name in the image");
 }

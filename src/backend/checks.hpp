@@ -20,6 +20,8 @@ std::string describe_tensor_map(TensorMapSpec const& spec);
 void check_launch(std::string_view entry, LaunchSpec const& spec, std::uint32_t loaded_smem_bytes);
 /// Throws Error kBadArgument unless bytes > 0.
 void check_allocation(std::size_t bytes);
+/// Throws Error kBadArgument unless 0 <= index < kNoteCount.
+void check_note(int index);
 /// Throws Error kBadArgument unless the image names an entry.
 void check_image(KernelImage const& image);
 

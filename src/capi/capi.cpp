@@ -235,7 +235,7 @@ dw_status dw_context_notes(dw_context* context, char const* note, std::uint32_t*
     std::string_view const wanted = &present(note, "note");
     for (int i = 0; i < static_cast<int>(Note::kCount); ++i) {
       if (wanted == name_of(static_cast<Note>(i))) {
-        present(out, "out") = context_of(context).backend().read_notes()[static_cast<std::size_t>(i)];
+        present(out, "out") = context_of(context).backend().read_note(i);
         return;
       }
     }

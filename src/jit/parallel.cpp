@@ -2,11 +2,8 @@
 #include "jit/parallel.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <mutex>
 
-#include "base/log.hpp"
 #include "base/options.hpp"
 
 namespace deepwell::jit {
@@ -50,54 +47,6 @@ std::vector<Built> compile_many(KernelCache& cache, Compiler const& compiler,
       progress({.done = done, .total = requests.size(), .request = requests[i], .built = results[i]});
   });
   return results;
-}
-
-struct BackgroundCompiler::State {
-  std::shared_ptr<KernelCache> cache;
-  std::shared_ptr<Compiler> compiler;
-  std::atomic<bool> stopping{false};
-  std::mutex mutex;
-  std::condition_variable idle;
-  std::size_t pending = 0;
-};
-
-BackgroundCompiler::BackgroundCompiler(std::shared_ptr<KernelCache> cache, std::shared_ptr<Compiler> compiler,
-                                       int threads)
-    : state_(std::make_shared<State>()), pool_(std::make_unique<ThreadPool>(compile_threads(threads))) {
-  state_->cache = std::move(cache);
-  state_->compiler = std::move(compiler);
-}
-
-BackgroundCompiler::~BackgroundCompiler() {
-  state_->stopping = true;
-  pool_.reset();
-}
-
-void BackgroundCompiler::add(std::vector<CompileRequest> requests) {
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->pending += requests.size();
-  }
-  for (CompileRequest& request : requests) {
-    pool_->submit([state = state_, request = std::move(request)] {
-      if (!state->stopping) {
-        Built const built = build_one(*state->cache, *state->compiler, request);
-        if (built.error) log_warning("compiling in the background: {}", built.error->what());
-      }
-      std::lock_guard lock(state->mutex);
-      if (--state->pending == 0) state->idle.notify_all();
-    });
-  }
-}
-
-std::size_t BackgroundCompiler::pending() const {
-  std::lock_guard lock(state_->mutex);
-  return state_->pending;
-}
-
-void BackgroundCompiler::wait() {
-  std::unique_lock lock(state_->mutex);
-  state_->idle.wait(lock, [&] { return state_->pending == 0; });
 }
 
 }  // namespace deepwell::jit

@@ -1,9 +1,7 @@
-// Compiling many kernels at once, and in the background.
+// Compiling many kernels at once.
 #pragma once
 
 #include <functional>
-#include <future>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -35,24 +33,5 @@ int compile_threads(int asked = 0);
 std::vector<Built> compile_many(KernelCache& cache, Compiler const& compiler,
                                 std::span<CompileRequest const> requests, int threads = 0,
                                 ProgressFunction const& progress = {});
-
-/// Compiles into a cache on its own threads; what fails is logged and left to whoever needs it. Thread-safe.
-class BackgroundCompiler {
- public:
-  BackgroundCompiler(std::shared_ptr<KernelCache> cache, std::shared_ptr<Compiler> compiler, int threads = 0);
-  /// Drops what has not begun and waits for what has.
-  ~BackgroundCompiler();
-  BackgroundCompiler(BackgroundCompiler const&) = delete;
-  BackgroundCompiler& operator=(BackgroundCompiler const&) = delete;
-
-  void add(std::vector<CompileRequest> requests);
-  std::size_t pending() const;
-  void wait();  // until everything that was added before is done
-
- private:
-  struct State;
-  std::shared_ptr<State> state_;
-  std::unique_ptr<ThreadPool> pool_;
-};
 
 }  // namespace deepwell::jit

@@ -5,6 +5,8 @@
 #include <bit>
 #include <functional>
 
+#include "base/log.hpp"
+
 namespace deepwell {
 namespace {
 
@@ -41,6 +43,11 @@ Context::Context(std::string_view device, ContextOptions options)
     : Context(make_backend(device), std::move(options)) {}
 
 Context::~Context() {
+  try {
+    log_notes();
+  } catch (std::exception const&) {
+    // A log sink that throws must not end the process from here.
+  }
   for (State& state : states_) {
     if (void* const object = state.object.load(std::memory_order_acquire)) state.destroy(object);
   }
@@ -54,11 +61,18 @@ Context::~Context() {
 }
 
 std::size_t Context::CounterKeyHash::operator()(CounterKey const& key) const {
-  return std::hash<std::uint64_t>()(key.capture * 0x9e3779b97f4a7c15u) ^ std::hash<Stream>()(key.stream);
+  return std::hash<std::uint64_t>()(key.capture * 0x9e3779b97f4a7c15u ^ key.stream);
+}
+
+void Context::log_note(int index) {
+  if (note_logged_[static_cast<std::size_t>(index)].exchange(true)) return;
+  Note const note = static_cast<Note>(index);
+  log_warning("{}: {} ({} so far, note \"{}\"; told once)", device().id, describe(note),
+              backend_->read_note(index), name_of(note));
 }
 
 DeviceAddress Context::counters(std::size_t count, Stream stream) {
-  CounterKey const key{backend_->capture_id(stream), stream};
+  CounterKey const key{backend_->capture_id(stream), backend_->stream_id(stream)};
   std::lock_guard const lock(counters_mutex_);
   CounterSlot& slot = counter_slots_[key];
   if (slot.count < count || slot.address == 0) {

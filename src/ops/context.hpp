@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "deepwell/notes.h"
 #include "ops/kernel_store.hpp"
 
 namespace deepwell {
@@ -84,8 +85,17 @@ class Context {
   template <class Args>
   void launch(LoadedKernel const& kernel, LaunchSpec spec, Args const& args) {
     static_assert(std::is_trivially_copyable_v<Args>);
+    log_notes();
     spec.programmatic_dependent_launch = pdl();
     backend_->launch(kernel, spec, std::as_bytes(std::span(&args, 1)));
+  }
+
+  /// Logs each kind of note that kernels have made, once for each context, without waiting for the device: at every launch
+  /// what earlier ones noted, and at the end of the context.
+  void log_notes() {
+    for (int i = 0; i < static_cast<int>(Note::kCount); ++i) {
+      if (!note_logged_[i].load(std::memory_order_relaxed) && backend_->read_note(i) != 0) log_note(i);
+    }
   }
 
   /// The context's one T, made on first use: where an operation keeps what it remembers (such as choices already made). T
@@ -115,8 +125,7 @@ class Context {
   void* make_state(std::size_t index, void* (*create)(), void (*destroy)(void*));
 
   struct CounterKey {
-    std::uint64_t capture;
-    Stream stream;
+    std::uint64_t capture, stream;
     bool operator==(CounterKey const&) const = default;
   };
   struct CounterKeyHash {
@@ -131,11 +140,13 @@ class Context {
     std::size_t used = 0, bytes = 0;
   };
   DeviceAddress take_counter_bytes(std::size_t bytes);
+  void log_note(int index);
 
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<Allocator> allocator_;
   KernelStore kernels_;
   std::atomic<bool> pdl_;
+  std::array<std::atomic<bool>, static_cast<std::size_t>(Note::kCount)> note_logged_{};
 
   std::mutex counters_mutex_;
   std::unordered_map<CounterKey, CounterSlot, CounterKeyHash> counter_slots_;

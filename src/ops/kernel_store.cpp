@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/log.hpp"
 #include "base/options.hpp"
 #include "jit/parallel.hpp"
 
@@ -148,8 +149,9 @@ void KernelStore::build_in_background(std::vector<Item> items) {
       if (closing_.load(std::memory_order_relaxed)) return;
       try {
         build_or_wait(item.key, item.describe);
-      } catch (...) {
-        // The get() that needs this kernel builds it again and reports.
+      } catch (std::exception const& error) {
+        // The get() that needs this kernel builds it again and throws.
+        log_warning("building in the background: {}", error.what());
       }
     }));
   }

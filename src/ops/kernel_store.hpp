@@ -70,8 +70,8 @@ class KernelStore {
     }
   }
 
-  /// Starts building what is not in memory on background threads. A build that fails is tried again, and reported, by the
-  /// get() that needs it.
+  /// Starts building what is not in memory on background threads. A build that fails is logged; the get() that needs it
+  /// tries again and throws.
   void build_in_background(std::vector<Item> items);
   /// Returns when nothing is being built in the background.
   void wait();

@@ -52,12 +52,9 @@ void CudaBackend::make_notes() {
   notes_address_ = address;
 }
 
-std::vector<std::uint32_t> CudaBackend::read_notes() const {
-  std::vector<std::uint32_t> values(kNoteCount);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = std::atomic_ref<std::uint32_t>(notes_[i]).load(std::memory_order_relaxed);
-  }
-  return values;
+std::uint32_t CudaBackend::read_note(int index) const {
+  check_note(index);
+  return std::atomic_ref<std::uint32_t>(notes_[index]).load(std::memory_order_relaxed);
 }
 
 DeviceAddress CudaBackend::allocate(std::size_t bytes) {
@@ -258,6 +255,13 @@ std::uint64_t CudaBackend::capture_id(Stream stream) {
         nullptr, nullptr, nullptr);
   // An invalidated capture has no number of its own, and is no normal stream either.
   return id != 0 ? id : ~std::uint64_t{0};
+}
+
+std::uint64_t CudaBackend::stream_id(Stream stream) {
+  CurrentContext const current(*device_);
+  std::uint64_t id = 0;
+  DW_CU(device_->driver(), describe_stream(*device_, stream), cuStreamGetId, handle_of(stream), &id);
+  return id;
 }
 
 }  // namespace deepwell::cuda

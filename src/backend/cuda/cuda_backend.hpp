@@ -113,8 +113,9 @@ class CudaBackend : public Backend {
   void launch(LoadedKernel const& kernel, LaunchSpec const& spec, std::span<std::byte const> params) override;
   void synchronize(Stream stream) override;
   std::uint64_t capture_id(Stream stream) override;
+  std::uint64_t stream_id(Stream stream) override;
   DeviceAddress notes_address() override { return notes_address_; }
-  std::vector<std::uint32_t> read_notes() const override;
+  std::uint32_t read_note(int index) const override;
 
   std::shared_ptr<Device const> const& shared_device() const { return device_; }
 

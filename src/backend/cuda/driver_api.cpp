@@ -3,6 +3,8 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+
 #include "base/options.hpp"
 
 namespace deepwell::cuda {
@@ -12,6 +14,12 @@ std::vector<std::string> Driver::default_candidates() {
     return {std::move(configured)};
   // The loader's own search first; then where WSL and container toolkits put the library.
   return {"libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1"};
+}
+
+bool Driver::is_installed(std::vector<std::string> const& candidates) {
+  return std::any_of(candidates.begin(), candidates.end(), [](std::string const& candidate) {
+    return dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr;
+  });
 }
 
 std::shared_ptr<Driver const> Driver::open(std::vector<std::string> const& candidates) {

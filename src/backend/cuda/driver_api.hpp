@@ -41,10 +41,9 @@ inline constexpr int kFunctionStaticSmem = 1;
 inline constexpr int kFunctionLocalBytes = 3;
 inline constexpr int kFunctionRegisters = 4;
 inline constexpr int kFunctionMaxDynamicSmem = 8;
-inline constexpr int kFunctionNonPortableCluster = 14;
 
 // CUjit_option
-inline constexpr int kJitInfoLog = 3, kJitInfoLogBytes = 4, kJitErrorLog = 5, kJitErrorLogBytes = 6;
+inline constexpr int kJitErrorLog = 5, kJitErrorLogBytes = 6;
 
 // CUstreamCaptureStatus, CUstreamCaptureMode
 inline constexpr int kCaptureNone = 0;
@@ -145,6 +144,7 @@ static_assert(sizeof(PoolProperties) == 88);
   F(cuStreamGetCaptureInfo, "cuStreamGetCaptureInfo_v2",                                                                \
     (StreamHandle stream, int* status, std::uint64_t* id, GraphHandle* graph, void const** dependencies,                \
      std::size_t* dependency_count))                                                                                    \
+  F(cuStreamGetId, "cuStreamGetId", (StreamHandle stream, std::uint64_t* id))                                           \
   F(cuThreadExchangeStreamCaptureMode, "cuThreadExchangeStreamCaptureMode", (int* mode))                                \
   F(cuStreamCreate, "cuStreamCreate", (StreamHandle* stream, unsigned flags))                                           \
   F(cuStreamSynchronize, "cuStreamSynchronize", (StreamHandle stream))                                                  \
@@ -171,6 +171,8 @@ class Driver {
   /// what was tried, or what the driver lacks or answered.
   static std::shared_ptr<Driver const> open(
       std::vector<std::string> const& candidates = default_candidates());
+  /// Whether there is a driver library at all, working or not.
+  static bool is_installed(std::vector<std::string> const& candidates = default_candidates());
   /// What option DEEPWELL_CUDA_DRIVER says, else libcuda.so.1 where it usually is.
   static std::vector<std::string> default_candidates();
 

@@ -151,10 +151,12 @@ void EmuBackend::synchronize(Stream) {}
 
 std::uint64_t EmuBackend::capture_id(Stream) { return 0; }
 
-std::vector<std::uint32_t> EmuBackend::read_notes() const {
-  std::vector<std::uint32_t> values(kNoteCount);
-  memory_.read(notes_, std::as_writable_bytes(std::span(values)));
-  return values;
+std::uint32_t EmuBackend::read_note(int index) const {
+  check_note(index);
+  std::uint32_t value = 0;
+  memory_.read(notes_ + static_cast<DeviceAddress>(index) * sizeof(value),
+               std::as_writable_bytes(std::span(&value, 1)));
+  return value;
 }
 
 void EmuBackend::set_options(emu::Options const& options) {

@@ -32,7 +32,7 @@ class EmuBackend : public Backend {
   void synchronize(Stream stream) override;
   std::uint64_t capture_id(Stream stream) override;
   DeviceAddress notes_address() override { return notes_; }
-  std::vector<std::uint32_t> read_notes() const override;
+  std::uint32_t read_note(int index) const override;
 
   emu::Profile const& profile() const { return profile_; }
   emu::Memory& memory() { return memory_; }

@@ -40,7 +40,7 @@ class NullBackend : public Backend {
   std::uint64_t capture_id(Stream stream) override;
   bool needs_code() const override { return false; }
   DeviceAddress notes_address() override;
-  std::vector<std::uint32_t> read_notes() const override;
+  std::uint32_t read_note(int index) const override;
 
   std::uint64_t launches() const { return launches_.load(std::memory_order_relaxed); }
   /// Keeps a copy of each launch from now on (or no longer).

@@ -10,7 +10,9 @@
 #include <thread>
 
 #include "backend/cuda/cuda_tools.hpp"
+#include "base/options.hpp"
 #include "unit/backend/mock_cuda/mock_cuda.hpp"
+#include "unit/captured_log.hpp"
 
 namespace deepwell::cuda {
 namespace {
@@ -70,6 +72,21 @@ TEST(CudaDriver, SaysWhatAnOldOneLacks) {
   EXPECT_EQ(error.code(), ErrorCode::kDevice);
   EXPECT_THAT(error.what(), AllOf(HasSubstr("too old"), HasSubstr("cuFuncLoad, cuFuncGetParamInfo"),
                                   HasSubstr("for CUDA 13.0"), HasSubstr("12.4")));
+}
+
+TEST_F(CudaBackendTest, BestIsTheFirstUsableDeviceAndSaysWhyThereIsNone) {
+  CapturedLog const log;
+  {
+    ScopedOption const driver(Option::kCudaDriver, DW_MOCK_CUDA);
+    state_->devices = {{"Mock Ampere", 8, 0, 108}, {"Mock RTX", 12, 0, 170}};
+    EXPECT_EQ(make_backend("best")->device().id, "cuda:1");
+    state_->devices.pop_back();
+    EXPECT_EQ(make_backend("best")->device().id, "emu:sm_120a");
+    EXPECT_EQ(log.count("emu:sm_120a is: cuda:0: device: compute capability 8.0 is not served"), 1u);
+  }
+  ScopedOption const none(Option::kCudaDriver, "/no/such/folder/libcuda.so.1");
+  EXPECT_EQ(make_backend("best")->device().id, "emu:sm_120a");
+  EXPECT_EQ(log.count("/no/such/folder"), 0u);  // no driver: nothing to warn of
 }
 
 TEST_F(CudaBackendTest, InitFailureIsNamed) {
@@ -328,6 +345,17 @@ TEST_F(CudaBackendTest, UnderCaptureLoadsAndAllocatesRelaxed) {
   EXPECT_FALSE(backend->capturing(stream.get()));
 }
 
+TEST_F(CudaBackendTest, StreamsAreToldApartByTheDriverNotByTheirHandles) {
+  auto const backend = make();
+  auto const handle = [](std::uintptr_t value) { return reinterpret_cast<Stream>(value); };
+  EXPECT_EQ(backend->stream_id(handle(1)), backend->stream_id(nullptr));  // two names of the legacy stream
+  std::uint64_t const here = backend->stream_id(handle(2));               // each thread has its own
+  std::uint64_t there = here;
+  std::thread([&] { there = backend->stream_id(handle(2)); }).join();
+  EXPECT_NE(here, there);
+  EXPECT_EQ(backend->stream_id(handle(2)), here);
+}
+
 TEST_F(CudaBackendTest, TheStandInForbidsUnsafeCallsUnderCapture) {
   // Shows that the test above can fail: the same call without the relaxed mode breaks the capture.
   auto const backend = make();
@@ -358,13 +386,13 @@ TEST_F(CudaBackendTest, NotesAreMappedHostMemoryReadWithoutASync) {
   auto const backend = make();
   EXPECT_EQ(state_->count("cuMemHostAlloc 64 3"), 1);  // portable and mapped
   auto* const words = reinterpret_cast<std::uint32_t*>(backend->notes_address());
-  EXPECT_THAT(backend->read_notes(), ::testing::Each(0u));
+  for (int i = 0; i < kNoteCount; ++i) EXPECT_EQ(backend->read_note(i), 0u) << i;
   words[3] = 42;
   state_->calls.clear();
-  std::vector<std::uint32_t> const notes = backend->read_notes();
+  EXPECT_EQ(backend->read_note(3), 42u);
   EXPECT_TRUE(state_->calls.empty());
-  ASSERT_EQ(notes.size(), static_cast<std::size_t>(kNoteCount));
-  EXPECT_EQ(notes[3], 42u);
+  EXPECT_EQ(error_of([&] { backend->read_note(-1); }).argument(), "note");
+  EXPECT_EQ(error_of([&] { backend->read_note(kNoteCount); }).argument(), "note");
 }
 
 TEST_F(CudaBackendTest, StreamOrderedMemoryComesFromAPoolOfItsOwn) {

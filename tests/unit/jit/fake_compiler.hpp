@@ -11,8 +11,8 @@
 #include <mutex>
 #include <thread>
 
-#include "base/log.hpp"
 #include "jit/jit.hpp"
+#include "unit/captured_log.hpp"
 
 namespace deepwell::jit {
 
@@ -69,28 +69,5 @@ inline CompileRequest sample_request(std::string name = "sample_t128") {
 inline bool same_result(Compiled const& a, Compiled const& b) {
   return a.cubin == b.cubin && a.ptx == b.ptx && a.log == b.log;
 }
-
-/// Collects messages until the end of a scope.
-class CapturedLog {
- public:
-  CapturedLog() {
-    before_ = set_log_sink([this](LogLevel, std::string_view text) {
-      std::lock_guard lock(mutex_);
-      lines_.emplace_back(text);
-    });
-  }
-  ~CapturedLog() { set_log_sink(before_); }
-  std::size_t count(std::string_view part) const {
-    std::lock_guard lock(mutex_);
-    std::size_t found = 0;
-    for (std::string const& line : lines_) found += line.find(part) != std::string::npos;
-    return found;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::vector<std::string> lines_;
-  LogSink before_;
-};
 
 }  // namespace deepwell::jit

@@ -1,4 +1,4 @@
-// Sets of kernels: order, progress, failures; the background compiler.
+// Sets of kernels: order, progress, failures.
 #include "jit/parallel.hpp"
 
 #include <gtest/gtest.h>
@@ -62,36 +62,6 @@ TEST(CompileMany, ThreadCountComesFromTheOption) {
   ScopedOption const none(Option::kCompileThreads, "0");
   EXPECT_GE(compile_threads(), 1);
   EXPECT_LE(compile_threads(), 8);
-}
-
-TEST(BackgroundCompiler, FillsTheCacheAndLogsFailures) {
-  TemporaryFolder const folder;
-  CapturedLog const log;
-  auto const cache = std::make_shared<KernelCache>(folder.path().string());
-  auto const compiler = std::make_shared<FakeCompiler>();
-  std::vector<CompileRequest> requests = some_requests(6);
-  BackgroundCompiler background(cache, compiler, 2);
-  background.add(requests);
-  background.wait();
-  EXPECT_EQ(background.pending(), 0u);
-  EXPECT_EQ(cache->entries().size(), 6u);
-  for (CompileRequest const& request : requests) EXPECT_TRUE(cache->find(request, compiler->info()));
-  compiler->fail = true;
-  std::vector<CompileRequest> more = some_requests(7);
-  background.add({more.back()});
-  background.wait();
-  EXPECT_EQ(log.count("told to fail"), 1u);
-}
-
-TEST(BackgroundCompiler, LeavingDropsWhatHasNotBegun) {
-  TemporaryFolder const folder;
-  auto const compiler = std::make_shared<FakeCompiler>();
-  compiler->delay = std::chrono::milliseconds(20);
-  {
-    BackgroundCompiler background(std::make_shared<KernelCache>(folder.path().string()), compiler, 1);
-    background.add(some_requests(500));
-  }
-  EXPECT_LT(compiler->calls, 250);
 }
 
 }  // namespace

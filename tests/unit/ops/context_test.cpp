@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "backend/null/null_backend.hpp"
+#include "unit/captured_log.hpp"
 
 namespace deepwell {
 namespace {
@@ -98,6 +99,49 @@ TEST(Context, LaunchesWithItsPdlSetting) {
   ASSERT_EQ(launches[0].params.size(), sizeof(Args));
   EXPECT_EQ(launches[0].params[4], std::byte{2});
   EXPECT_FALSE(launches[1].spec.programmatic_dependent_launch);
+}
+
+/// A device whose handles 1 and 2 are one stream.
+class TwoNames : public NullBackend {
+ public:
+  TwoNames() : NullBackend("null:sm_120a") {}
+  std::uint64_t stream_id(Stream stream) override {
+    auto const handle = reinterpret_cast<std::uintptr_t>(stream);
+    return handle == 2 ? 1 : handle;
+  }
+};
+
+TEST(Context, CountersFollowTheStreamNotItsHandle) {
+  Context context(std::make_unique<TwoNames>());
+  auto const counters = [&](std::uintptr_t handle) {
+    return context.counters(8, reinterpret_cast<Stream>(handle));
+  };
+  EXPECT_EQ(counters(1), counters(2));
+  EXPECT_NE(counters(1), counters(3));
+}
+
+TEST(Context, LogsEachNoteOnce) {
+  CapturedLog const log;
+  {
+    Context context("null:sm_120a");
+    LoadedKernel const& kernel = context.kernels().get(
+        1, nullptr, [] { return KernelRequest{.name = "k", .entry = "k", .source = ""}; });
+    auto* const notes = reinterpret_cast<std::uint32_t*>(context.backend().notes_address());
+    context.launch(kernel, {}, 0);
+    EXPECT_EQ(log.count("lossy_scale"), 0u);
+    notes[static_cast<int>(Note::kLossyScale)] = 5;
+    context.launch(kernel, {}, 0);
+    EXPECT_EQ(log.count("null:sm_120a: "), 1u);
+    notes[static_cast<int>(Note::kLossyScale)] = 9;
+    context.launch(kernel, {}, 0);
+  }
+  EXPECT_EQ(log.count("5 so far, note \"lossy_scale\""), 1u);
+  EXPECT_EQ(log.count("lossy_scale"), 1u);
+  {
+    Context context("null:sm_120a");
+    reinterpret_cast<std::uint32_t*>(context.backend().notes_address())[0] = 1;
+  }
+  EXPECT_EQ(log.count("lossy_scale"), 2u);  // what the last launch noted is told at the end
 }
 
 struct CountingAllocator : Allocator {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "backend/null/null_backend.hpp"
+#include "unit/captured_log.hpp"
 
 namespace deepwell {
 namespace {
@@ -212,11 +213,13 @@ TEST_F(KernelStoreTest, BuildsSetsInTheBackground) {
 }
 
 TEST_F(KernelStoreTest, BackgroundFailuresAreReportedByTheCallThatNeedsTheKernel) {
+  CapturedLog const log;
   compiler_->failures_left = 2;
   KernelStore store(backend_, options_);
   store.build_in_background({{1, describe(1)}});
   store.wait();
   EXPECT_EQ(store.find(1), nullptr);
+  EXPECT_EQ(log.count("while preparing kernel kernel_1: the fake compiler was told to fail"), 1u);
   EXPECT_THROW(store.get(1, nullptr, describe(1)), Error);
   EXPECT_EQ(store.get(1, nullptr, describe(1)).entry(), "entry_1");
 }

@@ -52,7 +52,7 @@ DeviceAddress upload(Context& context, std::vector<T> const& values) {
 }
 
 std::uint32_t lossy_count(Context& context) {
-  return context.backend().read_notes()[static_cast<std::size_t>(Note::kLossyScale)];
+  return context.backend().read_note(static_cast<int>(Note::kLossyScale));
 }
 
 /// Random strides order of [groups, rows, columns] input: natural, or with rows as neighbours.

@@ -305,6 +305,14 @@ Result cuStreamGetCaptureInfo_v2(StreamHandle, int* status, std::uint64_t* id, G
   *id = state.capture_id;
   return enter_context("cuStreamGetCaptureInfo");
 }
+Result cuStreamGetId(StreamHandle stream, std::uint64_t* id) {
+  MOCK_TRY(enter_context("cuStreamGetId"));
+  // As the driver: the legacy stream has two handles, and the handle 2 is another stream in each thread.
+  thread_local int own_stream = 0;
+  auto const handle = reinterpret_cast<std::uintptr_t>(stream);
+  *id = handle == 2 ? reinterpret_cast<std::uintptr_t>(&own_stream) : handle == 1 ? 0 : handle;
+  return kSuccess;
+}
 Result cuThreadExchangeStreamCaptureMode(int* mode) {
   MOCK_TRY(enter("cuThreadExchangeStreamCaptureMode", std::to_string(*mode)));
   std::swap(thread_capture_mode, *mode);
