@@ -46,16 +46,6 @@ void require(bool ok, std::string field, std::uint64_t got, std::string expected
 
 std::string indexed(char const* field, int i) { return fmt::format("{}[{}]", field, i); }
 
-/// Bytes of the swizzle span, 0 for none.
-int swizzle_span(TensorMapSwizzle swizzle) {
-  switch (swizzle) {
-    case TensorMapSwizzle::kNone: return 0;
-    case TensorMapSwizzle::k32B: return 32;
-    case TensorMapSwizzle::k64B: return 64;
-    default: return 128;
-  }
-}
-
 void check_enums(TensorMapSpec const& spec) {
   require(spec.data_type >= 0 && spec.data_type <= 15, "data_type", spec.data_type,
           "a CUtensorMapDataType, 0 to 15");
@@ -106,6 +96,15 @@ int bits_of(TensorMapType type) {
   return 0;
 }
 
+int span_of(TensorMapSwizzle swizzle) {
+  switch (swizzle) {
+    case TensorMapSwizzle::kNone: return 0;
+    case TensorMapSwizzle::k32B: return 32;
+    case TensorMapSwizzle::k64B: return 64;
+    default: return 128;
+  }
+}
+
 bool is_floating(TensorMapType type) {
   return type >= TensorMapType::kF16 && type <= TensorMapType::kTf32Ftz;
 }
@@ -144,7 +143,7 @@ void check_tensor_map(TensorMapSpec const& spec) {
   require(inner_bits % 128 == 0, "box[0]", spec.box[0],
           fmt::format("a multiple of 16 bytes of {} elements", name_of(type)));
   std::uint64_t const inner_bytes = align16 ? spec.box[0] : inner_bits / 8;
-  int const span = swizzle_span(swizzle);
+  int const span = span_of(swizzle);
   require(span == 0 || inner_bytes <= static_cast<std::uint64_t>(span), "box[0]", spec.box[0],
           fmt::format("at most the swizzle span of {} bytes ({} bytes wanted)", span, inner_bytes));
   require(spec.oob_fill == 0 || is_floating(type), "oob_fill", spec.oob_fill,

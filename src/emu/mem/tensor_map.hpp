@@ -59,6 +59,9 @@ std::array<std::byte, 128> pack_tensor_map(TensorMapSpec const& spec);
 /// The inverse. Throws Error (kDevice) when the bytes are not a tensor map of this machine (never encoded, overwritten, half copied).
 TensorMapSpec unpack_tensor_map(std::span<std::byte const> bytes);
 
+/// Bytes of a swizzle's span, 0 for none.
+int span_of(TensorMapSwizzle swizzle);
+
 /// Where a byte of a tile lies: the swizzle permutes address bits, on the absolute shared-memory address.
 std::uint32_t swizzle_address(TensorMapSwizzle swizzle, std::uint32_t address);
 

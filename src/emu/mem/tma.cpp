@@ -93,6 +93,17 @@ void reduce_halves(ReduceOp op, HalfFormat f, std::span<std::byte> into, std::sp
   });
 }
 
+/// To 10 mantissa bits, to nearest, ties to even; subnormals stay, a NaN becomes 0x7fffe000.
+void round_to_tf32(std::byte* at) {
+  auto bits = load_as<std::uint32_t>(at);
+  if ((bits & 0x7fffffff) > 0x7f800000) {
+    bits = 0x7fffe000;
+  } else {
+    bits = (bits + 0xfff + (bits >> 13 & 1)) & ~0x1fffu;
+  }
+  std::memcpy(at, &bits, sizeof bits);
+}
+
 float flush(float value) {
   return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0f, value) : value;
 }
@@ -152,12 +163,13 @@ Tile::Tile(TensorMapSpec const& map, std::span<std::int32_t const> coordinates, 
   std::copy(coordinates.begin(), coordinates.end(), coordinates_.begin());
   DW_CHECK(shared_address % 128 == 0, kDevice,
            "the shared address {:#x} of a tensor copy is not a multiple of 128 bytes", shared_address);
-  int const bits = bits_of(type_);
-  if (bits < 8) {
-    int const multiple = type_ == TensorMapType::kU4Align16 ? 128 : 2;
-    DW_CHECK(coordinates_[0] % multiple == 0, kDevice, "coordinate 0 is {}; for {} it is a multiple of {}",
-             coordinates_[0], name_of(type_), multiple);
-  }
+  // Hardware takes another start for an illegal instruction (seen on SM 9.0).
+  std::int64_t const inner_bits = coordinates_[0] * bits_of(type_);
+  DW_CHECK(inner_bits % 128 == 0, kDevice,
+           "coordinate 0 is {}: {} bits from the start of the row, not a multiple of 16 bytes",
+           coordinates_[0], inner_bits);
+  DW_CHECK(type_ != TensorMapType::kU4Align16 || coordinates_[0] % 128 == 0, kDevice,
+           "coordinate 0 is {}; for 16U4_ALIGN16B it is a multiple of 128", coordinates_[0]);
   steps_.fill(1);
   steps_[0] = map.box[0];
   for (int i = 1; i < map.rank; ++i)
@@ -184,7 +196,9 @@ void Tile::set_sizes() {
   for (int i = 1; i < map_.rank; ++i) rows *= steps_[i];
   row_bytes_ = map_.box[0] * static_cast<std::uint32_t>(bits_of(type_)) / 8;
   shared_row_bytes_ = type_ == TensorMapType::kU4Align16 ? 2 * row_bytes_ : row_bytes_;
-  std::uint64_t const total = std::uint64_t{rows} * shared_row_bytes_;
+  pitch_ =
+      swizzle_ == TensorMapSwizzle::kNone ? shared_row_bytes_ : static_cast<std::uint32_t>(span_of(swizzle_));
+  std::uint64_t const total = std::uint64_t{rows} * pitch_;
   DW_CHECK(total < (1u << 20), kDevice,
            "the tensor map's box of {} bytes exceeds shared memory and the transaction count", total);
   transaction_bytes_ = rows * row_bytes_;
@@ -203,15 +217,17 @@ std::string Tile::describe() const {
                      map_.base, dims, box, at);
 }
 
+std::int64_t Tile::inner_bytes() const {
+  return (static_cast<std::int64_t>(map_.dims[0]) * bits_of(type_) + 7) / 8;
+}
+
 template <class Body>
-void Tile::for_each_row(Body const& body) const {
+void Tile::for_each_row(std::int64_t inner_limit_bytes, Body const& body) const {
   std::array<std::uint32_t, 5> at{};
-  int const bits = bits_of(type_);
-  std::int64_t const first = std::clamp<std::int64_t>(-coordinates_[0], 0, map_.box[0]);
-  std::int64_t const last =
-      std::clamp<std::int64_t>(static_cast<std::int64_t>(map_.dims[0]) - coordinates_[0], 0, map_.box[0]);
-  for (std::uint32_t shared = shared_address_; shared < shared_address_ + shared_bytes_;
-       shared += shared_row_bytes_) {
+  std::int64_t const start = coordinates_[0] * bits_of(type_) / 8;
+  std::int64_t const first = std::clamp<std::int64_t>(-start, 0, row_bytes_);
+  std::int64_t const last = std::clamp<std::int64_t>(inner_limit_bytes - start, 0, row_bytes_);
+  for (std::uint32_t shared = shared_address_; shared < shared_address_ + shared_bytes_; shared += pitch_) {
     bool inside = first < last;
     std::uint64_t address = map_.base;
     for (int i = 1; i < map_.rank; ++i) {
@@ -223,9 +239,9 @@ void Tile::for_each_row(Body const& body) const {
     Row row;
     row.shared = shared;
     if (inside) {
-      row.global = address + static_cast<std::uint64_t>((coordinates_[0] + first) * bits / 8);
-      row.skip = static_cast<std::uint32_t>(first * bits / 8);
-      row.inside = static_cast<std::uint32_t>((last - first) * bits / 8);
+      row.global = address + static_cast<std::uint64_t>(start + first);
+      row.skip = static_cast<std::uint32_t>(first);
+      row.inside = static_cast<std::uint32_t>(last - first);
     }
     try {
       body(row);
@@ -242,10 +258,8 @@ void Tile::for_each_row(Body const& body) const {
 void Tile::fill(std::span<std::byte> row) const {
   std::fill(row.begin(), row.end(), std::byte{0});
   if (map_.oob_fill == 0) return;
-  // The all-ones NaN of the element type, sign clear (documented choice: the driver only says "a special NaN").
-  std::size_t const size = static_cast<std::size_t>(bits_of(type_)) / 8;
-  for (std::size_t i = 0; i < row.size(); ++i)
-    row[i] = std::byte{static_cast<std::uint8_t>(i % size == size - 1 ? 0x7f : 0xff)};
+  // What SM 9.0 hardware fills with, whatever the element's width.
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = i % 2 == 0 ? std::byte{0xf7} : std::byte{0x7f};
 }
 
 void Tile::write_row(BulkMemory& memory, Row const& row, std::span<std::byte const> data,
@@ -265,18 +279,16 @@ void Tile::read_row(BulkMemory& memory, Row const& row, std::span<std::byte> dat
 void Tile::load(BulkMemory& memory) const {
   std::vector<std::byte> packed(row_bytes_), spread(shared_row_bytes_);
   std::vector<std::uint8_t> valid(row_bytes_), spread_valid(shared_row_bytes_);
-  for_each_row([&](Row const& row) {
+  for_each_row(inner_bytes(), [&](Row const& row) {
     fill(packed);
     std::fill(valid.begin(), valid.end(), std::uint8_t{1});
     if (row.inside) {
       memory.read_global(row.global, std::span(packed).subspan(row.skip, row.inside),
                          std::span(valid).subspan(row.skip, row.inside));
     }
-    if (type_ == TensorMapType::kTf32Ftz || type_ == TensorMapType::kF32Ftz) {
-      for (std::size_t i = 0; i < packed.size(); i += 4) {
-        float const value = flush(load_as<float>(&packed[i]));
-        std::memcpy(&packed[i], &value, 4);
-      }
+    // The .ftz types load like the plain ones (seen on SM 9.0); they differ in reductions.
+    if (type_ == TensorMapType::kTf32 || type_ == TensorMapType::kTf32Ftz) {
+      for (std::uint32_t i = row.skip; i < row.skip + row.inside; i += 4) round_to_tf32(&packed[i]);
     }
     if (type_ != TensorMapType::kU4Align16) return write_row(memory, row, packed, valid);
     // Every 8 bytes of 16 values become 16 bytes; the upper 8 are padding.
@@ -297,7 +309,12 @@ std::vector<GlobalPiece> Tile::gather(BulkMemory& memory) const {
   std::vector<std::byte> data(row_bytes_);
   std::vector<std::uint8_t> valid(row_bytes_);
   std::string const where = describe();
-  for_each_row([&](Row const& row) {
+  // Hardware takes it for an illegal instruction (seen on SM 9.0).
+  for (int i = 0; i < map_.rank; ++i) {
+    DW_CHECK(coordinates_[i] >= 0, kDevice, "{}: coordinate {} of a store or reduction is negative", where,
+             i);
+  }
+  for_each_row((inner_bytes() + 15) / 16 * 16, [&](Row const& row) {
     if (!row.inside) return;
     read_row(memory, row, data, valid);
     auto const first = static_cast<std::ptrdiff_t>(row.skip),

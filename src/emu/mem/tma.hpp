@@ -62,12 +62,13 @@ class Tile {
 
   /// Bytes that complete_tx counts: the whole box, packed, also where it lies outside the tensor.
   std::uint32_t transaction_bytes() const { return transaction_bytes_; }
-  /// Bytes of shared memory from the shared address on.
+  /// Bytes of shared memory from the shared address on: with a swizzle each row takes a whole swizzle span.
   std::uint32_t shared_bytes() const { return shared_bytes_; }
 
   /// Global to shared; elements outside the tensor are filled with zeros or NaN.
   void load(BulkMemory& memory) const;
-  /// Reads shared memory: what a store or reduction brings to global memory. Elements outside the tensor are dropped.
+  /// Reads shared memory: what a store or reduction brings to global memory. Clipped as on SM 9.0 hardware: rows outside the
+  /// tensor are dropped, but the inner dimension is rounded up to whole 16 bytes. Negative coordinates are an error.
   std::vector<GlobalPiece> gather(BulkMemory& memory) const;
   /// Map and coordinates in words, for reports.
   std::string describe() const;
@@ -81,7 +82,8 @@ class Tile {
   };
   void set_sizes();
   template <class Body>
-  void for_each_row(Body const& body) const;
+  void for_each_row(std::int64_t inner_limit_bytes, Body const& body) const;
+  std::int64_t inner_bytes() const;  // of the tensor's first dimension
   void write_row(BulkMemory& memory, Row const& row, std::span<std::byte const> data,
                  std::span<std::uint8_t const> valid) const;
   void read_row(BulkMemory& memory, Row const& row, std::span<std::byte> data,
@@ -98,6 +100,7 @@ class Tile {
   std::uint32_t shared_address_;
   std::uint32_t row_bytes_ = 0;         // packed
   std::uint32_t shared_row_bytes_ = 0;  // as laid out in shared memory
+  std::uint32_t pitch_ = 0;             // from row to row in shared memory
   std::uint32_t transaction_bytes_ = 0, shared_bytes_ = 0;
 };
 

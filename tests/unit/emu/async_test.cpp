@@ -383,7 +383,7 @@ TEST(Tensor, StoreAndReduceClip) {
     std::string const store = reduce ? "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group"
                                      : "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group";
     Program program(
-        kPrologue + kMapAddress + kStoreWords + "mov.u32 %r20, 6; mov.u32 %r21, 6;\n@%p1 " + store +
+        kPrologue + kMapAddress + kStoreWords + "mov.u32 %r20, 4; mov.u32 %r21, 6;\n@%p1 " + store +
             " [%rd11, {%r20, %r21}], [%r2];\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;",
         kMapParameters);
     Memory memory;
@@ -391,8 +391,8 @@ TEST(Tensor, StoreAndReduceClip) {
     Program(program).param(at).param(at).map(words_map(at, 8, 8, 0)).run(memory);
     auto want = iota(64, 1000);
     for (std::uint32_t row : {0u, 1u}) {
-      for (std::uint32_t c : {0u, 1u}) {
-        std::uint32_t& place = want[(6 + row) * 8 + 6 + c];
+      for (std::uint32_t c : {0u, 1u, 2u, 3u}) {
+        std::uint32_t& place = want[(6 + row) * 8 + 4 + c];
         place = row * 8 + c + 7 + (reduce ? place : 0);
       }
     }

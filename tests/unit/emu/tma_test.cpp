@@ -119,6 +119,7 @@ TEST(Tile, LoadsEveryRankTypeSwizzleAndEdge) {
             TensorMapSwizzle::k128BAtom32B, TensorMapSwizzle::k128BAtom64B}) {
         for (auto place : places) {
           place.resize(static_cast<std::size_t>(rank));
+          place[0] *= 128 / bits_of(type);  // in steps of 16 bytes
           TensorMapSpec map = make(rank, type, swizzle);
           if (rank > 2) map.element_strides[2] = 2;
           int const bytes = bits_of(type) / 8;
@@ -128,9 +129,13 @@ TEST(Tile, LoadsEveryRankTypeSwizzleAndEdge) {
           std::uint32_t const at = 1152;
           Tile const tile(map, place, at);
           tile.load(memory);
-          std::uint32_t written = 0;
+          std::uint32_t written = 0, rows = 0;
           for_each_element(map, place, [&](std::uint32_t a, std::uint32_t row, auto const& x, bool inside) {
-            std::uint32_t const linear = at + row * map.box[0] * bytes + a * bytes;
+            std::uint32_t const pitch = swizzle == TensorMapSwizzle::kNone
+                                            ? map.box[0] * bytes
+                                            : static_cast<std::uint32_t>(span_of(swizzle));
+            rows = row + 1;
+            std::uint32_t const linear = at + row * pitch + a * bytes;
             std::uint32_t const where = swizzle_address(swizzle, linear);
             std::uint64_t want = 0, got = 0;
             bool valid = true;
@@ -147,9 +152,10 @@ TEST(Tile, LoadsEveryRankTypeSwizzleAndEdge) {
             written += bytes;
           });
           ASSERT_EQ(tile.transaction_bytes(), written);
-          ASSERT_EQ(tile.shared_bytes(), written);
+          std::uint32_t const span = static_cast<std::uint32_t>(span_of(swizzle));
+          ASSERT_EQ(tile.shared_bytes(), swizzle == TensorMapSwizzle::kNone ? written : rows * span);
           // A swizzle moves bytes inside their 128-byte line, not beyond it.
-          std::uint32_t const end = (at + written + 127) / 128 * 128;
+          std::uint32_t const end = (at + tile.shared_bytes() + 127) / 128 * 128;
           for (std::uint32_t i = 0; i < memory.shared.size(); ++i) {
             ASSERT_TRUE(memory.shared_valid[i] == 0 || (i >= at && i < end))
                 << "byte outside the tile was written";
@@ -160,24 +166,30 @@ TEST(Tile, LoadsEveryRankTypeSwizzleAndEdge) {
   }
 }
 
-TEST(Tile, StoreClips) {
+TEST(Tile, StoreClipsTheInnerDimensionToSixteenBytes) {
   for (auto swizzle : {TensorMapSwizzle::kNone, TensorMapSwizzle::k128B}) {
     for (std::vector<std::int32_t> const& place :
-         {std::vector<std::int32_t>{0, 0}, {20, 5}, {-9, -4}, {40, 0}}) {
+         {std::vector<std::int32_t>{0, 0}, {16, 5}, {24, 3}, {40, 0}, {0, 7}}) {
       TensorMapSpec const map = make(2, TensorMapType::kBf16, swizzle);
+      std::uint32_t const pitch = swizzle == TensorMapSwizzle::kNone ? 32 : 128;
       FakeMemory memory(8192, 4096);
       randomise(memory.shared, 3);
       std::fill(memory.shared_valid.begin(), memory.shared_valid.end(), 1);
       auto want = memory.global;
-      for_each_element(map, place, [&](std::uint32_t a, std::uint32_t row, auto const& x, bool inside) {
-        if (!inside) return;
-        std::uint32_t const from = swizzle_address(swizzle, 1024 + row * map.box[0] * 2 + a * 2);
+      for_each_element(map, place, [&](std::uint32_t a, std::uint32_t row, auto const& x, bool) {
+        if (x[0] >= 32 || x[1] >= 7) return;  // 29 elements are 58 bytes: 64 are written
+        std::uint32_t const from = swizzle_address(swizzle, 1024 + row * pitch + a * 2);
         std::memcpy(&want[element_address(map, x, 2) - kBase], &memory.shared[from], 2);
       });
       store_pieces(memory, Tile(map, place, 1024).gather(memory));
       EXPECT_EQ(memory.global, want);
     }
   }
+  FakeMemory memory(8192, 4096);
+  std::int32_t const negative[] = {-8, 0}, above[] = {0, -1};
+  TensorMapSpec const map = make(2, TensorMapType::kBf16, TensorMapSwizzle::kNone);
+  EXPECT_THROW(Tile(map, negative, 0).gather(memory), Error);
+  EXPECT_THROW(Tile(map, above, 0).gather(memory), Error);
 }
 
 TEST(Tile, NanFill) {
@@ -186,11 +198,29 @@ TEST(Tile, NanFill) {
   FakeMemory memory(8192, 4096);
   std::int32_t const at[] = {-4};
   Tile(map, at, 0).load(memory);
-  float value;
+  std::uint32_t value;
   std::memcpy(&value, &memory.shared[0], 4);
-  EXPECT_TRUE(value != value);
+  EXPECT_EQ(value, 0x7ff77ff7u);
   std::memcpy(&value, &memory.shared[16], 4);
-  EXPECT_EQ(value, 0.0f);
+  EXPECT_EQ(value, 0u);
+}
+
+TEST(Tile, Tf32RoundsToNearestEven) {
+  // Inputs and results as an SM 9.0 device gave them.
+  std::uint32_t const in[] = {0x3f801000, 0x00000123, 0x80400000, 0x7f7fffff, 0x7fc12345, 0xff812345,
+                              0x3f801fff, 0x3f800fff, 0xbf803000, 0x3f80a009, 0x3f80b00a, 0x3f80c00b};
+  std::uint32_t const out[] = {0x3f800000, 0x00000000, 0x80400000, 0x7f800000, 0x7fffe000, 0x7fffe000,
+                               0x3f802000, 0x3f800000, 0xbf804000, 0x3f80a000, 0x3f80c000, 0x3f80c000};
+  for (auto type : {TensorMapType::kTf32, TensorMapType::kTf32Ftz, TensorMapType::kF32Ftz}) {
+    TensorMapSpec map = make(1, type, TensorMapSwizzle::kNone);
+    map.box[0] = 12;
+    FakeMemory memory(8192, 4096);
+    std::memcpy(&memory.global[64], in, sizeof in);
+    std::int32_t const at[] = {0};
+    Tile(map, at, 0).load(memory);
+    bool const rounds = type != TensorMapType::kF32Ftz;
+    EXPECT_EQ(std::memcmp(memory.shared.data(), rounds ? out : in, sizeof in), 0);
+  }
 }
 
 TEST(Tile, PackedAlign16SpreadsEightBytesToSixteen) {
@@ -232,13 +262,13 @@ TEST(Tile, PackedAlign8IsDense) {
   map.box = {64, 2};
   FakeMemory memory(96, 4096);
   randomise(memory.global, 6);
-  std::int32_t const at[] = {34, 0};
+  std::int32_t const at[] = {32, 0};
   Tile const tile(map, at, 0);
   EXPECT_EQ(tile.transaction_bytes(), 64u);
   tile.load(memory);
   for (int row = 0; row < 2; ++row) {
     for (int i = 0; i < 32; ++i) {
-      std::byte const want = 17 + i < 45 ? memory.global[row * 48 + 17 + i] : std::byte{0};
+      std::byte const want = 16 + i < 45 ? memory.global[row * 48 + 16 + i] : std::byte{0};
       EXPECT_EQ(memory.shared[row * 32 + i], want);
     }
   }
@@ -249,6 +279,8 @@ TEST(Tile, RejectsWhatTheInstructionRejects) {
   std::int32_t const two[] = {0, 0}, three[] = {0, 0, 0};
   EXPECT_THROW(Tile(map, three, 0), Error);
   EXPECT_THROW(Tile(map, two, 64), Error);
+  std::int32_t const odd_start[] = {4, 0};
+  EXPECT_THROW(Tile(map, odd_start, 0), Error);
   map.base += 1;
   EXPECT_THROW(Tile(map, two, 0), Error);
 }
@@ -272,19 +304,22 @@ TEST(Reduce, TileAdd) {
   FakeMemory memory(8192, 4096);
   float* const shared = reinterpret_cast<float*>(memory.shared.data());
   float* const global = reinterpret_cast<float*>(memory.global.data());
-  for (int i = 0; i < 48; ++i) shared[i] = static_cast<float>(i);
+  for (int i = 0; i < 48; ++i) shared[i] = static_cast<float>(i + 1);
   for (int i = 0; i < 2048; ++i) global[i] = 1000;
   std::fill(memory.shared_valid.begin(), memory.shared_valid.end(), 1);
-  std::int32_t const at[] = {27, 5};
-  reduce_pieces(memory, Tile(map, at, 0).gather(memory), ReduceOp::kAdd, TensorMapType::kF32);
+  std::int32_t const at[] = {28, 5};
+  auto const add = [&] {
+    reduce_pieces(memory, Tile(map, at, 0).gather(memory), ReduceOp::kAdd, TensorMapType::kF32);
+  };
+  add();
   int changed = 0;
   for (int i = 0; i < 2048; ++i) changed += global[i] != 1000;
   EXPECT_EQ(global[16 + 5 * 64 + 28], 1001);
-  EXPECT_EQ(global[16 + 6 * 64 + 27], 1008);
-  EXPECT_EQ(changed, 3);  // 4 elements inside, one of them adds 0
+  EXPECT_EQ(global[16 + 5 * 64 + 31], 1004);
+  EXPECT_EQ(global[16 + 6 * 64 + 28], 1009);
+  EXPECT_EQ(changed, 8);  // 29 elements wide: whole 16 bytes are touched
   memory.shared_valid[4] = 0;
-  EXPECT_THROW(reduce_pieces(memory, Tile(map, at, 0).gather(memory), ReduceOp::kAdd, TensorMapType::kF32),
-               Error);
+  EXPECT_THROW(add(), Error);
 }
 
 template <class T>
