@@ -38,6 +38,11 @@ if(TARGET dw_cli)
   dw_test(unit_cli unit/cli dw_cli GTest::gmock)
 endif()
 
+# What only a GPU can show: tools/gpu/run_checks.sh runs it, ctest has no device for it.
+add_executable(gpu_tests tests/gpu/device_test.cpp)
+target_include_directories(gpu_tests PRIVATE tests src)
+target_link_libraries(gpu_tests PRIVATE dw_ops GTest::gtest GTest::gtest_main)
+
 # Checks of the tree itself, and the tests of those checks.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME layers COMMAND ${Python3_EXECUTABLE} tools/check_layers.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

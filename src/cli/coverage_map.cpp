@@ -40,7 +40,8 @@ bool serves_all_pairs(Arch const& arch) {
 }
 
 bool serves_fp4_pair(Arch const& arch) {
-  return gemm_takes(arch, Dtype::kE2m1, ScaleKind::kUe8m0, Dtype::kE2m1, ScaleKind::kUe8m0, 32);
+  return arch.block_scaled_mma &&
+         gemm_takes(arch, Dtype::kE2m1, ScaleKind::kUe8m0, Dtype::kE2m1, ScaleKind::kUe8m0, 32);
 }
 
 bool serves_mixed_scales(Arch const& arch) {

@@ -14,6 +14,7 @@
 #include "base/table.hpp"
 #include "cli/commands.hpp"
 #include "cli/coverage_map.hpp"
+#include "deepwell/notes.h"
 #include "jit/jit.hpp"
 
 namespace deepwell {
@@ -34,6 +35,11 @@ struct Diagnosis {
   std::string device;  // the one that was asked for
   Arch const* arch = nullptr;
   std::string device_error;  // why `arch` is null
+  struct NoteRow {
+    Note note;
+    std::uint32_t count = 0;
+  };
+  std::vector<NoteRow> notes;  // of the device that was asked for, as long as this process has had it
   struct Compiler {
     std::string target;
     jit::Candidate candidate;
@@ -51,6 +57,9 @@ Diagnosis diagnose(std::string const& device) {
     std::unique_ptr<Backend> const backend = make_backend(device);
     found.device = backend->device().id;
     found.arch = &arch_by_target(backend->device().arch.target);
+    for (int i = 0; i < static_cast<int>(Note::kCount); ++i) {
+      found.notes.push_back({.note = static_cast<Note>(i), .count = backend->read_note(i)});
+    }
   } catch (Error const& error) {
     found.device = device;
     found.device_error = error.what();
@@ -145,6 +154,28 @@ void print_options(bool all) {
              table.empty() ? "none\n" : table.text());
 }
 
+void print_notes(Diagnosis const& found) {
+  fmt::print("Device notes of {}\n", found.device);
+  if (found.arch == nullptr) {
+    fmt::print("not known: {}\n\n", found.device_error);
+    return;
+  }
+  Table table({{"note"}, {"count", Table::Align::kRight}, {"meaning"}});
+  for (Diagnosis::NoteRow const& row : found.notes) {
+    table.add({name_of(row.note), fmt::format("{}", row.count), describe(row.note)});
+  }
+  fmt::print("{}", table.text());
+  fmt::print(
+      "Each context of a process counts for itself, and doctor has launched nothing: these are the counters "
+      "of "
+      "its own.\n"
+      "A running program logs each note once (DEEPWELL_LOG=warning or more) and reads its counters, without "
+      "a "
+      "sync and\n"
+      "under graph replay too, with dw_context_notes(context, \"{}\", &count).\n\n",
+      name_of(Note::kLossyScale));
+}
+
 void print_coverage(Diagnosis const& found) {
   if (found.arch == nullptr) {
     fmt::print("Coverage\nnot known: {}\n", found.device_error);
@@ -161,13 +192,16 @@ void print_coverage(Diagnosis const& found) {
   }
   fmt::print("Coverage of DeepSeek-V4-Flash on {} ({})\n{}", found.device, found.arch->target, table.text());
   fmt::print(
-      "\n\"works\": a kernel of this library takes it on this target; "
-      "whether the answers are right, ");
-  fmt::print("deepwell check shows.\n");
+      "\n\"works\": this library accepts it on this target and has a kernel for it, called through C or C++. "
+      "Whether the answers\n"
+      "are right on this device, deepwell check shows. Python code reaches it once \"import deep_gemm\" "
+      "works "
+      "too.\n");
 }
 
 Json to_json(Diagnosis const& found) {
-  Json devices = Json::array(), compilers = Json::array(), options = Json::array(), coverage = Json::array();
+  Json devices = Json::array(), compilers = Json::array(), options = Json::array(), coverage = Json::array(),
+       notes = Json::array();
   for (DeviceSummary const& device : found.devices) {
     devices.push_back({{"id", device.id},
                        {"name", device.name},
@@ -185,6 +219,9 @@ Json to_json(Diagnosis const& found) {
                          {"found_in", each.candidate.info.found_in},
                          {"path", each.candidate.info.path},
                          {"rejected", each.candidate.rejected}});
+  }
+  for (Diagnosis::NoteRow const& row : found.notes) {
+    notes.push_back({{"name", name_of(row.note)}, {"count", row.count}, {"meaning", describe(row.note)}});
   }
   for (OptionRow const& row : option_table()) {
     OptionValue const value = option_value(row.id);
@@ -209,6 +246,7 @@ Json to_json(Diagnosis const& found) {
           {"compilers", compilers},
           {"cache",
            {{"folder", found.cache_folder}, {"entries", found.cache_entries}, {"bytes", found.cache_bytes}}},
+          {"notes", notes},
           {"options", options},
           {"coverage", coverage}};
 }
@@ -224,6 +262,7 @@ void run_doctor(DoctorArgs const& args) {
   fmt::print("Kernel cache\n{}: {} kernels, {:.1f} MB\n\n",
              found.cache_folder.empty() ? "no writable folder" : found.cache_folder, found.cache_entries,
              static_cast<double>(found.cache_bytes) / 1e6);
+  print_notes(found);
   print_options(args.all_options);
   print_coverage(found);
 }
@@ -233,7 +272,7 @@ void run_doctor(DoctorArgs const& args) {
 void add_doctor_command(CLI::App& app) {
   auto const args = std::make_shared<DoctorArgs>();
   CLI::App* command = app.add_subcommand("doctor",
-                                         "Devices, compilers, cache, options, and "
+                                         "Devices, compilers, cache, notes, options, and "
                                          "what V4-Flash meets on this device");
   args->device = option_text(Option::kDevice);
   command->add_option("--device", args->device, "device that the coverage is for: best, cuda[:N], emu:TARGET")

@@ -86,6 +86,7 @@ class Doctor(unittest.TestCase):
         report = json.loads(result.stdout)
         self.assertEqual(report["target"], "sm_120a")
         self.assertIn("emu:sm_120a", [device["id"] for device in report["devices"]])
+        self.assertEqual([(note["name"], note["count"]) for note in report["notes"]], [("lossy_scale", 0)])
         self.assertTrue(report["options"])
         self.assertEqual({row["state"] for row in report["coverage"]} - {"works", "missing"}, set())
 
@@ -99,8 +100,10 @@ class Doctor(unittest.TestCase):
     def test_text(self):
         result = run("doctor")
         self.assertEqual(result.returncode, 0, result.stderr)
-        for heading in ("Devices", "Compilers", "Kernel cache", "Options", "Coverage"):
+        for heading in ("Devices", "Compilers", "Kernel cache", "Device notes of emu:sm_120a", "Options",
+                        "Coverage"):
             self.assertIn(heading, result.stdout)
+        self.assertIn("dw_context_notes", result.stdout)
 
 
 class Emulate(unittest.TestCase):
