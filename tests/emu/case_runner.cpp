@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 namespace deepwell::testing {
@@ -228,6 +229,8 @@ void parse_directive(Case& one, std::string const& text) {
       one.targets = {"sm_90a", "sm_120a", "sm_121a", "sm_120f"};
   } else if (what == "launch") {
     parse_launch(one, rest);
+  } else if (what == "ulps") {
+    one.ulps = std::stoull(rest);
   } else if (what == "error") {
     one.error = rest.substr(rest.find_first_not_of(' '));
   } else if (what == "param") {
@@ -266,9 +269,14 @@ void parse_directive(Case& one, std::string const& text) {
   }
 }
 
-std::string element_text(std::byte const* at, Type type) {
+std::uint64_t bits_at(std::byte const* at, std::size_t bytes) {
   std::uint64_t bits = 0;
-  for (std::size_t b = 0; b < type.bytes; ++b) bits |= std::to_integer<std::uint64_t>(at[b]) << (8 * b);
+  for (std::size_t b = 0; b < bytes; ++b) bits |= std::to_integer<std::uint64_t>(at[b]) << (8 * b);
+  return bits;
+}
+
+std::string element_text(std::byte const* at, Type type) {
+  std::uint64_t const bits = bits_at(at, type.bytes);
   if (type.kind == 'f') {
     double const value = type.bytes == 4 ? std::bit_cast<float>(static_cast<std::uint32_t>(bits))
                                          : std::bit_cast<double>(bits);
@@ -277,14 +285,23 @@ std::string element_text(std::byte const* at, Type type) {
   return fmt::format("{} ({:#x})", bits, bits);
 }
 
-std::string compare(CaseParam const& param, std::vector<std::byte> const& got) {
+/// How many floating-point numbers of that width lie between two bit patterns; equal zeros of both signs are 0 apart.
+std::uint64_t ulps_between(std::uint64_t a, std::uint64_t b, std::size_t bytes) {
+  std::uint64_t const sign = std::uint64_t{1} << (8 * bytes - 1);
+  auto const magnitude = [&](std::uint64_t v) { return v & ~sign; };
+  if (((a ^ b) & sign) != 0) return magnitude(a) + magnitude(b);
+  return std::max(a, b) - std::min(a, b);
+}
+
+std::string compare(CaseParam const& param, std::vector<std::byte> const& got, std::uint64_t ulps) {
   Type const type = parse_type(param.type);
   std::string out;
   int wrong = 0;
   for (std::size_t k = 0; k < param.count; ++k) {
     if (!param.compared[k]) continue;
-    if (std::memcmp(got.data() + k * type.bytes, param.expected.data() + k * type.bytes, type.bytes) == 0)
-      continue;
+    std::uint64_t const is = bits_at(got.data() + k * type.bytes, type.bytes);
+    std::uint64_t const expected = bits_at(param.expected.data() + k * type.bytes, type.bytes);
+    if (ulps == 0 ? is == expected : ulps_between(is, expected, type.bytes) <= ulps) continue;
     if (++wrong <= 8) {
       out += fmt::format("  {}[{}] is {}, expected {}\n", param.name, k,
                          element_text(got.data() + k * type.bytes, type),
@@ -301,7 +318,11 @@ struct Buffers {
   std::vector<DeviceAddress> addresses;
   ~Buffers() {
     for (DeviceAddress const address : addresses) {
-      if (address != 0) backend.release(address);
+      try {
+        if (address != 0) backend.release(address);
+      } catch (Error const&) {
+        // After a fault the device takes nothing back; the fault itself is what the case reports.
+      }
     }
   }
 };
@@ -313,15 +334,19 @@ void append(std::vector<std::byte>& block, T const& value, std::size_t alignment
   block.insert(block.end(), bytes, bytes + sizeof value);
 }
 
-std::string run_unguarded(Case const& one, std::string_view target, Backend& backend) {
+std::shared_ptr<LoadedKernel> load(Case const& one, std::string_view target, Backend& backend) {
   KernelImage image;
   image.entry = one.entry;
   image.target = std::string(target);
   image.ptx = one.ptx;
   std::size_t const mark = image.ptx.find("@TARGET@");
   if (mark != std::string::npos) image.ptx.replace(mark, 8, target);
-  auto const kernel = backend.load(image, one.launch.dynamic_smem_bytes);
+  return backend.load(image, one.launch.dynamic_smem_bytes);
+}
 
+/// What each parameter's buffer holds afterwards; empty where the case expects nothing of it.
+std::vector<std::vector<std::byte>> memory_after(Case const& one, LoadedKernel const& kernel,
+                                                 Backend& backend) {
   Buffers buffers{backend, {}};
   auto const address_of = [&](std::string const& name) {
     for (std::size_t p = 0; p < one.params.size(); ++p) {
@@ -356,17 +381,55 @@ std::string run_unguarded(Case const& one, std::string_view target, Backend& bac
       }
     }
   }
-  backend.launch(*kernel, one.launch, block);
+  backend.launch(kernel, one.launch, block);
   backend.synchronize(nullptr);
-  std::string out;
+  std::vector<std::vector<std::byte>> out(one.params.size());
   for (std::size_t p = 0; p < one.params.size(); ++p) {
-    CaseParam const& param = one.params[p];
-    if (param.expected.empty()) continue;
-    std::vector<std::byte> got(param.expected.size());
-    backend.copy_to_host(got, buffers.addresses[p], nullptr);
-    out += compare(param, got);
+    out[p].resize(one.params[p].expected.size());
+    if (!out[p].empty()) backend.copy_to_host(out[p], buffers.addresses[p], nullptr);
   }
   return out;
+}
+
+std::string run_unguarded(Case const& one, std::string_view target, Backend& backend) {
+  auto const kernel = load(one, target, backend);
+  auto const memory = memory_after(one, *kernel, backend);
+  bool const emulated = backend.device().id.rfind("emu", 0) == 0;
+  std::string out;
+  for (std::size_t p = 0; p < one.params.size(); ++p) {
+    if (!memory[p].empty()) out += compare(one.params[p], memory[p], emulated ? 0 : one.ulps);
+  }
+  return out;
+}
+
+/// One random value of a width: a corner of integers and floats, few bits, all bits, or a float near 1, in equal shares.
+std::uint64_t random_value(std::size_t bytes, std::uint64_t& state) {
+  static constexpr std::uint64_t kCorners32[] = {
+      0,          1,          2,          0x1f,       0x20,       0x3f,       0x40,       0x7fffffff,
+      0x80000000, 0x80000001, 0xffffffff, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0x00800000,
+      0x007fffff, 0x807fffff, 0x7f7fffff, 0x3f800000, 0xbf800000, 0x4b800001, 0x3f000000, 0x7c007c00,
+      0xfc017e00, 0x03ff0400, 0x7f807f80, 0x00010080, 0x477fe000, 0x43e00000};
+  std::uint64_t const r = next_random(state), more = next_random(state);
+  switch (r & 3) {
+    case 0: {
+      std::uint64_t const corner = kCorners32[(r >> 8) % std::size(kCorners32)];
+      if (bytes < 8) return corner;
+      static constexpr std::uint64_t kCorners64[] = {
+          0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0x0010000000000000,
+          0x000fffffffffffff, 0x7fefffffffffffff, 0x3ff0000000000000, 0x8000000000000000,
+          0x7fffffffffffffff, 0xffffffffffffffff, 0x41dfffffffc00000, 0x47efffffe0000000};
+      return (r & 4) != 0 ? kCorners64[(r >> 8) % std::size(kCorners64)]
+                          : corner | ((r & 8) != 0 ? corner << 32 : 0);
+    }
+    case 1: return more >> (r >> 8) % 64;
+    case 2: return more;
+    default: {
+      if (bytes == 8 && (r & 4) != 0)
+        return (more & 0x800fffffffffffff) | ((std::uint64_t{1023 - 32} + (r >> 8) % 64) << 52);
+      std::uint64_t const exponents = (std::uint64_t{127 - 16} + (r >> 8) % 32) << 23;
+      return (more & 0x807fffff807fffff) | exponents | exponents << 32;
+    }
+  }
 }
 
 }  // namespace
@@ -422,6 +485,67 @@ std::vector<Case> read_cases(std::string const& folder) {
                             std::filesystem::relative(entry.path(), folder).replace_extension().string()));
   }
   std::sort(out.begin(), out.end(), [](Case const& a, Case const& b) { return a.name < b.name; });
+  return out;
+}
+
+Case instruction_case(std::string const& line, std::string const& target) {
+  std::vector<std::string> const words = words_of(line);
+  DW_CHECK(words.size() >= 3, kBadArgument, "instruction \"{}\": expected opcode, result type, source types",
+           line);
+  Case one;
+  one.name = words[0];
+  one.entry = "instruction";
+  one.targets = {target};
+  std::string params, body, operands;
+  for (std::size_t k = 1; k < words.size(); ++k) {
+    bool const predicate = words[k] == "p";
+    std::string const type = predicate ? "b32" : words[k];
+    CaseParam param;
+    param.name = fmt::format("x{}", k);
+    param.type = type;
+    param.count = 32;
+    std::size_t const bytes = parse_type(type).bytes;
+    (k == 1 ? param.expected : param.initial).resize(32 * bytes);
+    param.compared.resize(32);
+    one.params.push_back(std::move(param));
+    params += fmt::format("{}.param .u64 p{}", k == 1 ? "" : ", ", k);
+    body += fmt::format("  .reg .{} %x{};\n  .reg .pred %p{};\n", type, k, k);
+    body +=
+        fmt::format("  ld.param.u64 %l{}, [p{}];\n  mad.wide.u32 %l{}, %t, {}, %l{};\n", k, k, k, bytes, k);
+    if (k > 1) body += fmt::format("  ld.global.{} %x{}, [%l{}];\n", type, k, k);
+    if (k > 1 && predicate)
+      body += fmt::format("  and.b32 %x{}, %x{}, 1;\n  setp.ne.u32 %p{}, %x{}, 0;\n", k, k, k, k);
+    operands += fmt::format("{}%{}{}", k == 1 ? "" : ", ", predicate ? "p" : "x", k);
+  }
+  bool const predicate = words[1] == "p";
+  body += fmt::format("  {} {};\n", words[0], operands);
+  if (predicate) body += "  selp.u32 %x1, 1, 0, %p1;\n";
+  body += fmt::format("  st.global.{} [%l1], %x1;\n  ret;\n", predicate ? "b32" : words[1]);
+  one.ptx = fmt::format(
+      ".version 8.8\n.target {}\n.address_size 64\n.visible .entry instruction({}) {{\n"
+      "  .reg .b64 %l<9>;\n  .reg .b32 %t;\n  mov.u32 %t, %tid.x;\n{}}}\n",
+      target, params, body);
+  return one;
+}
+
+std::vector<std::byte> measure(Case const& one, std::string_view target, Backend& backend, int seeds) {
+  auto const kernel = load(one, target, backend);
+  std::vector<std::byte> out;
+  for (int seed = 0; seed < seeds; ++seed) {
+    Case changed = one;
+    std::uint64_t state = 0x5eed + static_cast<std::uint64_t>(seed);
+    for (CaseParam& param : changed.params) {
+      if (!param.expected.empty()) continue;
+      std::size_t const bytes = parse_type(param.type).bytes;
+      for (std::size_t k = 0; k < param.count; ++k) {
+        std::uint64_t const value = random_value(bytes, state);
+        for (std::size_t b = 0; b < bytes; ++b)
+          param.initial[k * bytes + b] = static_cast<std::byte>(value >> (8 * b));
+      }
+    }
+    for (std::vector<std::byte> const& memory : memory_after(changed, *kernel, backend))
+      out.insert(out.end(), memory.begin(), memory.end());
+  }
   return out;
 }
 

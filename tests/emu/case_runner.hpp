@@ -9,7 +9,9 @@
 //   // inout x f32 2: 0 1 -> 1.5 0x7fffffff    start values, then expected ones
 //   // param u32 7                             a scalar
 //   // map tm of a: element=u8 dims=64,4 strides=64 box=16,4 swizzle=128B    a 128-byte tensor map parameter (align 64)
+//   // ulps: 1                                on a GPU the results may be this many floats off (.approx); the emulator is exact
 //   // error: misaligned                       parsing or running must fail with a message that contains this (emulator only)
+//   // ptxas: refuses                         the text is not valid PTX (assemble_cases.py checks it); with `// error:`
 //
 // Values: numbers, 0x bit patterns, 3*7 (7 three times), iota START STEP (the rest of the buffer), fill V (the rest),
 // random SEED (bits), random SEED LOW HIGH. Types: b8 u8 s8 b16 u16 s16 b32 u32 s32 f32 b64 u64 s64 f64. A line that
@@ -18,6 +20,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +44,7 @@ struct CaseParam {
 struct Case {
   std::string name;  // "alu/add_u32"
   std::string path, isa, entry, ptx, error;
+  std::uint64_t ulps = 0;
   std::vector<std::string> targets;
   LaunchSpec launch;
   std::vector<CaseParam> params;
@@ -53,5 +57,11 @@ std::vector<Case> read_cases(std::string const& folder);
 
 /// Runs one case; returns what is wrong, or an empty string.
 std::string run_case(Case const& one, std::string_view target, Backend& backend);
+
+/// One instruction as `opcode result-type source-type...`, types b16, b32, b64 or p (a predicate): a case whose buffers
+/// hold 32 values of each source and take the result (a predicate as 0 or 1 in 32 bits); it compares nothing.
+Case instruction_case(std::string const& line, std::string const& target);
+/// The outputs of a case for `seeds` sets of random values in its input buffers, one after another.
+std::vector<std::byte> measure(Case const& one, std::string_view target, Backend& backend, int seeds);
 
 }  // namespace deepwell::testing

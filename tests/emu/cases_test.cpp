@@ -1,7 +1,10 @@
 // Runs every instruction case of tests/emu/cases on every target it lists. --device=cuda runs those of that GPU's target;
-// --cases=FOLDER reads them elsewhere.
+// --cases=FOLDER reads them elsewhere. --list=FILE --measure=FILE writes what the device gives for random inputs
+// of the instructions listed in the first file to the second one instead.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
 #include <map>
 #include <memory>
 
@@ -59,11 +62,51 @@ INSTANTIATE_TEST_SUITE_P(Isa, Cases, ::testing::ValuesIn(runs()), name_of_run);
 }  // namespace
 }  // namespace deepwell::testing
 
+namespace deepwell::testing {
+namespace {
+
+/// Per instruction of the list: its line, a newline, the number of bytes as text, a newline, the bytes. What cannot be
+/// loaded or run has -1 for a size and the reason after it.
+void write_measurements(std::string const& list, std::string const& path, std::string const& target,
+                        int seeds) {
+  std::ifstream lines(list);
+  std::ofstream file(path, std::ios::binary);
+  for (std::string line; std::getline(lines, line);) {
+    Case const one = instruction_case(line, target);
+    try {
+      auto const bytes = measure(one, target, backend_for(target), seeds);
+      file << line << '\n' << bytes.size() << '\n';
+      file.write(reinterpret_cast<char const*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    } catch (Error const& error) {
+      std::string reason = error.what();
+      std::replace(reason.begin(), reason.end(), '\n', ' ');
+      file << line << "\n-1 " << reason << '\n';
+    }
+  }
+  DW_CHECK(file.good(), kBadArgument, "{}: cannot be written", path);
+}
+
+}  // namespace
+}  // namespace deepwell::testing
+
 int main(int argc, char** argv) {
   for (int k = 1; k < argc; ++k) {
     std::string_view const argument = argv[k];
     if (argument.rfind("--device=", 0) == 0) deepwell::testing::device = argument.substr(9);
     if (argument.rfind("--cases=", 0) == 0) deepwell::testing::folder = argument.substr(8);
+  }
+  std::string measurements, list, target = "sm_90a";
+  int seeds = 4;
+  for (int k = 1; k < argc; ++k) {
+    std::string_view const argument = argv[k];
+    if (argument.rfind("--measure=", 0) == 0) measurements = argument.substr(10);
+    if (argument.rfind("--list=", 0) == 0) list = argument.substr(7);
+    if (argument.rfind("--target=", 0) == 0) target = argument.substr(9);
+    if (argument.rfind("--seeds=", 0) == 0) seeds = std::stoi(std::string(argument.substr(8)));
+  }
+  if (!measurements.empty()) {
+    deepwell::testing::write_measurements(list, measurements, target, seeds);
+    return 0;
   }
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();

@@ -128,7 +128,7 @@ lanes("memory", "constant_and_global_variables", "5.1 state spaces", [[5, 6, 7, 
   ld.global.u64 %rd4, [pointer];
   ld.u32 %r4, [%rd4+4];
   add.u32 %r1, %r3, %r4;
-""", declarations=".const .align 4 .b32 table[4] = {5, 6, 7, 8};\n.global .align 4 .b32 data[2] = {1, 1000};\n.global .align 8 .b64 pointer = generic(data);\n")
+""", declarations=".const .align 4 .b32 table[4] = {5, 6, 7, 8};\n.global .align 4 .b32 data[2] = {1, 1000};\n.global .align 8 .u64 pointer = generic(data);\n")
 case("memory", "parameter_block", "5.1.6 parameters", ["param u8 9", "out d u32 32: " + show([x + 9 + 0x1234 for x in L]), "param u16 0x1234"], [("u8", "a"), ("u64", "d"), ("u16", "b")], """
   ld.param.u8 %r2, [a];
   ld.param.u16 %h1, [b];

@@ -26,15 +26,17 @@ u32 found_bit(T value) {
   return kShiftAmount ? zeros : kBits - 1 - zeros;
 }
 
+/// The 32-bit forms take position and length from the low 8 bits, the 64-bit ones from all 32, as measured on SM 9.0.
 template <class T>
 T extracted(T value, u32 position, u32 length) {
   constexpr u32 kBits = 8 * sizeof(T);
-  u32 const at = position & 0xff, count = length & 0xff;
+  u32 const used = kBits == 32 ? 0xff : 0xffffffffu;
+  u64 const at = position & used, count = length & used;
   using U = std::make_unsigned_t<T>;
   U const bits = static_cast<U>(value);
   bool sign = false;
   if constexpr (std::is_signed_v<T>) {
-    u32 const last = std::min(at + count - 1, kBits - 1);
+    u64 const last = std::min<u64>(at + count - 1, kBits - 1);
     sign = count != 0 && ((bits >> last) & 1) != 0;
   }
   U out = at >= kBits ? U{0} : bits >> at;

@@ -204,6 +204,10 @@ Exec bind_cvt(Instr& i, BindContext const&) {
     throw unsupported(i, "the integer roundings are for floating-point sources");
   if (flushes && !(from.kind == 'f' && from.bits == 32) && !(to.kind == 'f' && to.bits == 32))
     throw unsupported(i, ".ftz without an f32");
+  bool const fits = from.kind != 'f' && to.kind != 'f' &&
+                    (from.kind == to.kind ? to.bits >= from.bits : from.kind == 'u' && to.bits > from.bits);
+  if (saturate && fits)
+    throw unsupported(i, ".sat is illegal where the target type holds every source value");
   i.aux[0] = pack(to);
   i.aux[1] = pack(from);
   i.aux[2] = static_cast<u32>(round_of(i));

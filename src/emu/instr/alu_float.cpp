@@ -228,7 +228,8 @@ float min_max(MinMax const& how, float const* values, int count) {
   float out = v[0];
   for (int k = 1; k < count; ++k) out = how.larger ? larger(out, v[k]) : smaller(out, v[k]);
   out = canonical(out);
-  return how.xorsign ? std::bit_cast<float>((std::bit_cast<u32>(out) & 0x7fffffffu) | sign) : out;
+  return how.xorsign && out == out ? std::bit_cast<float>((std::bit_cast<u32>(out) & 0x7fffffffu) | sign)
+                                   : out;
 }
 /// aux: larger, nan, flush, xorsign, abs, count.
 Outcome min_max_f32(Warp& w, Instr const& i, Mask m) {
@@ -313,7 +314,7 @@ bool tested(T value, int which) {
     case 1: return std::isinf(value);
     case 2: return !std::isnan(value);
     case 3: return std::isnan(value);
-    case 4: return std::isnormal(value);
+    case 4: return std::isnormal(value) || value == 0;  // zeros count as normal
     default: return std::fpclassify(value) == FP_SUBNORMAL;
   }
 }
