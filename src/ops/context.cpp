@@ -32,6 +32,15 @@ std::unique_ptr<Backend> present(std::unique_ptr<Backend> backend) {
 
 }  // namespace
 
+Workspace::~Workspace() {
+  if (address_ == 0) return;
+  try {
+    allocator_.release(address_, stream_);
+  } catch (std::exception const& error) {
+    log_error("workspace could not be released: {}", error.what());
+  }
+}
+
 Context::Context(std::unique_ptr<Backend> backend, ContextOptions options)
     : backend_(present(std::move(backend))),
       allocator_(options.allocator != nullptr ? std::move(options.allocator)
@@ -72,7 +81,10 @@ void Context::log_note(int index) {
 }
 
 DeviceAddress Context::counters(std::size_t count, Stream stream) {
-  CounterKey const key{backend_->capture_id(stream), backend_->stream_id(stream)};
+  // The driver refuses to name a stream that is being captured; within one capture handles tell streams apart.
+  std::uint64_t const capture = backend_->capture_id(stream);
+  CounterKey const key{capture,
+                       capture != 0 ? reinterpret_cast<std::uintptr_t>(stream) : backend_->stream_id(stream)};
   std::lock_guard const lock(counters_mutex_);
   CounterSlot& slot = counter_slots_[key];
   if (slot.count < count || slot.address == 0) {

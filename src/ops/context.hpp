@@ -37,9 +37,8 @@ class Workspace {
       : allocator_(allocator),
         stream_(stream),
         address_(bytes == 0 ? 0 : allocator.allocate(bytes, stream)) {}
-  ~Workspace() {
-    if (address_ != 0) allocator_.release(address_, stream_);
-  }
+  /// What release() throws is logged: the call that used the memory has succeeded, or is about to report the same failure.
+  ~Workspace();
   Workspace(Workspace const&) = delete;
   Workspace& operator=(Workspace const&) = delete;
   DeviceAddress address() const { return address_; }  // 0 when no bytes were asked for

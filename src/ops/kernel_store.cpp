@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 #include "base/log.hpp"
@@ -95,6 +96,10 @@ LoadedKernel const& KernelStore::build_or_wait(std::uint64_t key, Describe const
       publish(key, make(request));
     } catch (Error const& error) {
       throw with_context(error, fmt::format("while preparing kernel {}", request.name));
+    } catch (std::system_error const& error) {  // files of the compiler or of a checkout
+      throw Error(ErrorCode::kToolchain,
+                  fmt::format("while preparing kernel {}: {}", request.name, error.what()), request.name,
+                  error.what(), "a compiler that can read and write its files");
     }
   } catch (...) {
     finish();

@@ -150,10 +150,8 @@ struct GemmMx {
     if (args.y.data_source == Source::kTma) bytes += kSmem.y_stage_bytes;
     if (args.x.scale_source == Source::kTma) bytes += kSmem.scale_x_stage_bytes;
     if (args.y.scale_source == Source::kTma) bytes += kSmem.scale_y_stage_bytes;
-    if (lane == 0) {
-      prefetch_tensor_map(&args.x.data_map);
-      prefetch_tensor_map(&args.y.data_map);
-    }
+    if (lane == 0 && args.x.data_source == Source::kTma) prefetch_tensor_map(&args.x.data_map);
+    if (lane == 0 && args.y.data_source == Source::kTma) prefetch_tensor_map(&args.y.data_map);
     RingPosition<P.stages> at;
     for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
       SmemAddr const full = smem + kSmem.full + 8 * at.stage;
@@ -399,6 +397,9 @@ struct GemmMx {
 
   // ---- split-K and the epilogue ----
 
+  // Splits whose sums are in flight together: one after the other, each would wait for memory.
+  static constexpr int kSplitsAtOnce = 8;
+
   /// Writes this split's sums; in the CTA that finishes the tile, returns true with the sums over all splits in order.
   __device__ static bool reduce_splits(GemmArgs const& args, SmemAddr smem, Work const& work,
                                        Accumulators& acc) {
@@ -429,13 +430,20 @@ struct GemmMx {
     for (int i = 0; i < kXTiles; ++i) {
 #pragma unroll
       for (int j = 0; j < kYTiles; ++j) {
-        float sum[4];
-        load_global_f32x4(sum, at(0, i, j));
-        for (int split = 1; split < args.splits; ++split) {
-          float part[4];
-          load_global_f32x4(part, at(split, i, j));
+        float sum[4] = {};
+        for (int first = 0; first < args.splits; first += kSplitsAtOnce) {
+          float part[kSplitsAtOnce][4] = {};
 #pragma unroll
-          for (int e = 0; e < 4; ++e) sum[e] = sum[e] + part[e];
+          for (int s = 0; s < kSplitsAtOnce; ++s) {
+            if (first + s < args.splits) load_global_f32x4(part[s], at(first + s, i, j));
+          }
+#pragma unroll
+          for (int s = 0; s < kSplitsAtOnce; ++s) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+              if (first + s < args.splits) sum[e] = first + s == 0 ? part[s][e] : sum[e] + part[s][e];
+            }
+          }
         }
 #pragma unroll
         for (int e = 0; e < 4; ++e) acc[i][j][e] = sum[e];

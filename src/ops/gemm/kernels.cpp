@@ -50,17 +50,21 @@ struct TileForm {
 
 // clang-format off
 constexpr TileForm kForms[] = {
-    {.max_m = 8,  .swap = true,  .tile_rows = 64,  .tile_cols = 8,   .warps_rows = 4, .warps_cols = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 2},
-    {.max_m = 16, .swap = true,  .tile_rows = 64,  .tile_cols = 16,  .warps_rows = 4, .warps_cols = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 2},
-    {.max_m = 32, .swap = true,  .tile_rows = 128, .tile_cols = 32,  .warps_rows = 8, .warps_cols = 1, .max_stages = 8, .two_ctas = false, .min_k_tiles_per_split = 2},
-    {.max_m = 64, .swap = true,  .tile_rows = 128, .tile_cols = 64,  .warps_rows = 4, .warps_cols = 2, .max_stages = 8, .two_ctas = false, .min_k_tiles_per_split = 2},
+    {.max_m = 8,  .swap = true,  .tile_rows = 64, .tile_cols = 8,   .warps_rows = 4, .warps_cols = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 4},
+    {.max_m = 16, .swap = true,  .tile_rows = 64, .tile_cols = 16,  .warps_rows = 4, .warps_cols = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 4},
+    {.max_m = 32, .swap = true,  .tile_rows = 64, .tile_cols = 32,  .warps_rows = 4, .warps_cols = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 8},
+    {.max_m = 64, .swap = true,  .tile_rows = 64, .tile_cols = 64,  .warps_rows = 2, .warps_cols = 2, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 8},
     {.max_m = std::numeric_limits<int>::max(),
-                  .swap = false, .tile_rows = 128, .tile_cols = 128, .warps_rows = 2, .warps_cols = 4, .max_stages = 4, .two_ctas = false, .min_k_tiles_per_split = 4},
+                  .swap = false, .tile_rows = 128, .tile_cols = 128, .warps_rows = 2, .warps_cols = 4, .max_stages = 4, .two_ctas = false, .min_k_tiles_per_split = 8},
 };
 // clang-format on
 
-constexpr std::int64_t kEnoughTiles = 96;  // from here on k is not split
-constexpr std::int64_t kWantedCtas = 192;  // tiles times splits aims at this many
+// One CTA adds up a tile's splits, which costs about as much as four k tiles: few long splits beat many short ones (measured
+// on an H200, bench/results/h200.md).
+constexpr std::int64_t kEnoughTiles = 132;  // from here on k is not split
+constexpr std::int64_t kWantedCtas = 264;   // tiles times splits stays below this
+constexpr std::int64_t kManyTiles = 96;     // from here on a split is at least kLongSplit k tiles
+constexpr std::int64_t kLongSplit = 8;
 constexpr int kReservedSmemPerCta = 1024;  // taken by the system from an SM's shared memory
 
 int smem_budget(TileForm const& form, Arch const& arch) {
@@ -116,7 +120,8 @@ struct Split {
 Split split_k(std::int64_t tiles, std::int64_t k_tiles, int min_k_tiles_per_split) {
   if (k_tiles == 0) return {1, 0};
   std::int64_t splits = tiles > 0 && tiles < kEnoughTiles ? kWantedCtas / tiles : 1;
-  splits = std::max<std::int64_t>(1, std::min(splits, k_tiles / min_k_tiles_per_split));
+  std::int64_t const least = tiles < kManyTiles ? min_k_tiles_per_split : kLongSplit;
+  splits = std::max<std::int64_t>(1, std::min(splits, k_tiles / least));
   std::int64_t const per_split = ceil_div(k_tiles, splits);
   return {static_cast<int>(ceil_div(k_tiles, per_split)), static_cast<int>(per_split)};
 }

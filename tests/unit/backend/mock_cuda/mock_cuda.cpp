@@ -307,6 +307,7 @@ Result cuStreamGetCaptureInfo_v2(StreamHandle, int* status, std::uint64_t* id, G
 }
 Result cuStreamGetId(StreamHandle stream, std::uint64_t* id) {
   MOCK_TRY(enter_context("cuStreamGetId"));
+  if (state.capture_mode.contains(stream)) return kCaptureUnsupported;
   // As the driver: the legacy stream has two handles, and the handle 2 is another stream in each thread.
   thread_local int own_stream = 0;
   auto const handle = reinterpret_cast<std::uintptr_t>(stream);
