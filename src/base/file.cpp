@@ -2,13 +2,14 @@
 #include "base/file.hpp"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <random>
+#include <cstdint>
 
 #include "base/error.hpp"
 
@@ -122,11 +123,13 @@ fs::path make_unique_folder(fs::path const& parent, std::string_view prefix) {
 
 std::string unique_suffix() {
   static std::atomic<unsigned> counter{0};
-  std::random_device device;  // read at each call: a generator's state would be shared by forked processes
+  // The kernel's own bits at each call: a generator's state would be shared by forked processes. Without them (early in a boot)
+  // process, time and counter still differ on one host.
+  std::uint64_t random = 0;
+  if (::getrandom(&random, sizeof(random), GRND_NONBLOCK) != static_cast<ssize_t>(sizeof(random))) random = 0;
   auto const time = std::chrono::steady_clock::now().time_since_epoch().count();
-  return fmt::format("{:x}-{:x}-{:x}-{:08x}{:08x}", ::getpid(),
-                     static_cast<unsigned long long>(time) & 0xffffffff, counter.fetch_add(1), device(),
-                     device());
+  return fmt::format("{:x}-{:x}-{:x}-{:016x}", ::getpid(), static_cast<unsigned long long>(time) & 0xffffffff,
+                     counter.fetch_add(1), random);
 }
 
 TemporaryFolder::TemporaryFolder(std::string_view prefix)

@@ -31,6 +31,8 @@ for program in "${present[@]}"; do
     exit 1
   fi
 done
+newest=$(objdump -T "$out"/* 2>/dev/null | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+echo "pack: the programs need ${newest/_/ } or newer"
 git rev-parse HEAD >"$out/commit.txt"
 git diff --quiet HEAD || echo "with uncommitted changes" >>"$out/commit.txt"
 du -sh "$out"

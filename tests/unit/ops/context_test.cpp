@@ -172,6 +172,23 @@ TEST(Context, WorkspaceComesFromTheCallersAllocator) {
   EXPECT_TRUE(own->allocated.empty());
 }
 
+struct FailingAllocator : Allocator {
+  DeviceAddress allocate(std::size_t, Stream) override { return 0x1000; }
+  void release(DeviceAddress, Stream) override { throw Error(ErrorCode::kDevice, "the device is lost"); }
+};
+
+TEST(Context, WorkspaceThatCannotBeReleasedIsLoggedAndHidesNoOtherError) {
+  CapturedLog const log;
+  FailingAllocator allocator;
+  try {
+    Workspace const workspace(allocator, 16, nullptr);
+    throw bad_argument("launch", "one", "another");
+  } catch (Error const& error) {
+    EXPECT_EQ(error.argument(), "launch");
+  }
+  EXPECT_EQ(log.count("the device is lost"), 1u);
+}
+
 TEST(Context, DefaultWorkspaceIsDeviceMemory) {
   Context context("null:sm_120a");
   Workspace const workspace(context.allocator(), 100, nullptr);

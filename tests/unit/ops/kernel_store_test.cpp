@@ -43,6 +43,7 @@ class FakeCompiler : public jit::Compiler {
   jit::Compiled compile(jit::CompileRequest const& request) const override {
     ++compiles;
     if (delay.count() > 0) std::this_thread::sleep_for(delay);
+    if (disk_full) throw std::system_error(std::make_error_code(std::errc::no_space_on_device), "kernel.cu");
     if (failures_left.fetch_sub(1) > 0)
       throw Error(ErrorCode::kToolchain, "the fake compiler was told to fail");
     jit::Compiled compiled;
@@ -54,6 +55,7 @@ class FakeCompiler : public jit::Compiler {
   mutable std::atomic<int> compiles{0};
   mutable std::atomic<int> failures_left{0};
   std::chrono::milliseconds delay{0};
+  bool disk_full = false;
 
  private:
   jit::CompilerInfo info_;
@@ -199,6 +201,19 @@ TEST_F(KernelStoreTest, WaitersGetTheFailureToo) {
   EXPECT_GE(failed, 1);
   EXPECT_EQ(failed + worked, 3);
   EXPECT_LE(compiler_->compiles, 2);
+}
+
+TEST_F(KernelStoreTest, FileErrorsBecomeErrorsOfTheKernel) {
+  compiler_->disk_full = true;
+  KernelStore store(backend_, options_);
+  try {
+    store.get(1, nullptr, describe(1));
+    FAIL() << "no error";
+  } catch (Error const& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kToolchain);
+    EXPECT_EQ(error.argument(), "kernel_1");
+    EXPECT_NE(error.got().find("No space left"), std::string::npos) << error.got();
+  }
 }
 
 TEST_F(KernelStoreTest, BuildsSetsInTheBackground) {
