@@ -96,7 +96,8 @@ class Backend {
   virtual std::uint64_t capture_id(Stream stream) = 0;
   bool capturing(Stream stream) { return capture_id(stream) != 0; }
   /// The same for two handles exactly when work on them runs in order. A handle alone does not say that: one handle may mean
-  /// another stream in each thread, and a handle may come back after its stream was destroyed.
+  /// another stream in each thread, and a handle may come back after its stream was destroyed. Not to be asked of a stream
+  /// that is being captured (drivers refuse: Error kDevice).
   virtual std::uint64_t stream_id(Stream stream) { return reinterpret_cast<std::uintptr_t>(stream); }
   /// False for a backend that runs nothing: its kernels are loaded from an image without code.
   virtual bool needs_code() const { return true; }

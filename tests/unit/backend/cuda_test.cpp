@@ -354,6 +354,9 @@ TEST_F(CudaBackendTest, StreamsAreToldApartByTheDriverNotByTheirHandles) {
   std::thread([&] { there = backend->stream_id(handle(2)); }).join();
   EXPECT_NE(here, there);
   EXPECT_EQ(backend->stream_id(handle(2)), here);
+  OwnedStream const stream(backend->shared_device());
+  Capture const capture(backend->shared_device(), stream.get());
+  EXPECT_EQ(error_of([&] { backend->stream_id(stream.get()); }).code(), ErrorCode::kDevice);
 }
 
 TEST_F(CudaBackendTest, TheStandInForbidsUnsafeCallsUnderCapture) {

@@ -106,6 +106,7 @@ class TwoNames : public NullBackend {
  public:
   TwoNames() : NullBackend("null:sm_120a") {}
   std::uint64_t stream_id(Stream stream) override {
+    if (capturing(stream)) throw Error(ErrorCode::kDevice, "drivers do not name a stream under capture");
     auto const handle = reinterpret_cast<std::uintptr_t>(stream);
     return handle == 2 ? 1 : handle;
   }
@@ -118,6 +119,9 @@ TEST(Context, CountersFollowTheStreamNotItsHandle) {
   };
   EXPECT_EQ(counters(1), counters(2));
   EXPECT_NE(counters(1), counters(3));
+  DeviceAddress const plain = counters(3);
+  null_of(context).set_capture_id(reinterpret_cast<Stream>(3), 9);
+  EXPECT_NE(counters(3), plain);
 }
 
 TEST(Context, LogsEachNoteOnce) {
