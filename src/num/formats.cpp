@@ -231,4 +231,21 @@ float ue8m0_to_float(std::uint8_t code) {
   return std::bit_cast<float>(bits);
 }
 
+std::uint32_t narrow_nan(std::uint64_t f64_bits, Format format) {
+  FormatInfo const& f = info(format);
+  std::uint32_t const sign = static_cast<std::uint32_t>(f64_bits >> 63)
+                             << (f.exponent_bits + f.fraction_bits);
+  std::uint32_t const exponent = ((1u << f.exponent_bits) - 1) << f.fraction_bits;
+  std::uint32_t const payload =
+      static_cast<std::uint32_t>((f64_bits & 0x000fffffffffffffu) >> (52 - f.fraction_bits));
+  return sign | exponent | payload | 1u << (f.fraction_bits - 1);
+}
+
+std::uint64_t widen_nan(std::uint32_t code, Format format) {
+  FormatInfo const& f = info(format);
+  std::uint64_t const sign = std::uint64_t{code >> (f.exponent_bits + f.fraction_bits) & 1} << 63;
+  std::uint64_t const payload = std::uint64_t{code & ((1u << f.fraction_bits) - 1)} << (52 - f.fraction_bits);
+  return sign | 0x7ff8000000000000u | payload;
+}
+
 }  // namespace deepwell::num

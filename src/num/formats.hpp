@@ -108,6 +108,11 @@ float e2m1_to_float(std::uint8_t code);
 std::uint8_t float_to_e2m1(float value);  // nearest even, satfinite
 float ue8m0_to_float(std::uint8_t code);
 
+/// A NaN of f64 as cvt makes one of a narrower format (f32, f16, bf16) of it, and the other way round from f16 and bf16:
+/// sign and the upper payload stay, and it is quiet.
+std::uint32_t narrow_nan(std::uint64_t f64_bits, Format format);
+std::uint64_t widen_nan(std::uint32_t code, Format format);
+
 /// What a tensor core reads of an f32 register that holds tf32: the low 13 bits are dropped.
 constexpr std::uint32_t drop_tf32_tail(std::uint32_t f32_bits) { return f32_bits & 0xffffe000u; }
 

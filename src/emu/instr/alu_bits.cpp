@@ -50,7 +50,8 @@ T extracted(T value, u32 position, u32 length) {
 template <class T>
 T inserted(T field, T into, u32 position, u32 length) {
   constexpr u32 kBits = 8 * sizeof(T);
-  u32 const at = position & 0xff, count = length & 0xff;
+  u32 const used = kBits == 32 ? 0xff : 0xffffffffu;
+  u32 const at = position & used, count = length & used;
   if (at >= kBits || count == 0) return into;
   T const keep = (count >= kBits ? ~T{0} : (T{1} << count) - 1) << at;
   return (into & ~keep) | ((field << at) & keep);
@@ -117,6 +118,7 @@ u32 bit_mask(u32 position, u32 length) {
 
 /// The position of the n-th set bit (n = |offset|), counting from base upwards (offset > 0) or downwards.
 u32 nth_set(u32 mask, u32 base, i32 offset) {
+  if (offset == std::numeric_limits<i32>::min()) return 0;  // measured on SM 9.0
   if (base > 31) return 0xffffffffu;
   if (offset == 0) return (mask >> base) & 1 ? base : 0xffffffffu;
   i32 const step = offset > 0 ? 1 : -1;

@@ -157,6 +157,7 @@ Outcome setp(Warp& w, Instr const& i, Mask mask) {
 Exec bind_setp(Instr& i, BindContext const&) {
   std::string const& type = i.info->parts.back();
   check_compare(i, type);
+  if (i.has(".ftz") && type != ".f32") throw unsupported(i, ".ftz without an f32");
   i.aux[0] = type_of(i, type);
   i.aux[1] = static_cast<u32>(kByName[i.choice[0]]);
   i.aux[2] = static_cast<u32>(i.choice[1] + 1);
@@ -180,6 +181,7 @@ Outcome set(Warp& w, Instr const& i, Mask mask) {
 Exec bind_set(Instr& i, BindContext const&) {
   std::string const& type = i.info->parts.back();
   check_compare(i, type);
+  if (i.has(".ftz") && type != ".f32") throw unsupported(i, ".ftz without an f32");
   i.aux[0] = type_of(i, type);
   i.aux[1] = static_cast<u32>(kByName[i.choice[0]]);
   i.aux[2] = static_cast<u32>(i.choice[1] + 1);
@@ -204,9 +206,9 @@ Outcome selp(Warp& w, Instr const& i, Mask mask) {
   return Outcome::kNext;
 }
 
-template <class T, class C>
+template <class T, class C, bool kFlush>
 Outcome slct(Warp& w, Instr const& i, Mask mask) {
-  return alu<[](T a, T b, C c) -> T { return c >= 0 ? a : b; }>(w, i, mask);
+  return alu<[](T a, T b, C c) -> T { return (kFlush ? flushed(c) : c) >= 0 ? a : b; }>(w, i, mask);
 }
 
 constexpr Row kRows[] = {
@@ -232,9 +234,13 @@ constexpr Row kRows[] = {
      .section = "9.7.6 slct",
      .bind = [](Instr& i, BindContext const&) -> Exec {
        bool const wide = i.v(0).bits == 64;
-       if (i.info->parts.back() == ".s32") return wide ? &slct<u64, i32> : &slct<u32, i32>;
-       if (i.has(".ftz")) throw unsupported(i, "slct.ftz");
-       return wide ? &slct<u64, float> : &slct<u32, float>;
+       bool const flushes = i.has(".ftz");
+       if (i.info->parts.back() == ".s32") {
+         if (flushes) throw unsupported(i, ".ftz without an f32");
+         return wide ? &slct<u64, i32, false> : &slct<u32, i32, false>;
+       }
+       if (flushes) return wide ? &slct<u64, float, true> : &slct<u32, float, true>;
+       return wide ? &slct<u64, float, false> : &slct<u32, float, false>;
      }},
 };
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "emu/instr/lanes.hpp"
+#include "num/formats.hpp"
 
 namespace deepwell::emu {
 namespace {
@@ -106,10 +107,10 @@ T rounded_integer(Wide value, Round how) {
   return value.negative ? -out : out;
 }
 
-/// f64 to f32 in any mode.
+/// f64 to f32 in any mode; a NaN is narrowed by its bits instead.
 float narrowed(double value, Round how) {
   float const near = static_cast<float>(value);
-  if (how == Round::kNear || std::isnan(value) || std::isinf(value)) return near;
+  if (how == Round::kNear || std::isinf(value)) return near;
   double const back = near;
   if (back == value) return near;
   bool const up = how == Round::kUp || (how == Round::kZero && value < 0);
@@ -154,9 +155,17 @@ Outcome convert(Warp& w, Instr const& i, Mask mask) {
         if (to.bits == 32) {
           float single = integral || from.bits == 32 ? static_cast<float>(value) : narrowed(value, how);
           if (flushes) single = flush(single);
-          out = single == single ? std::bit_cast<u32>(single) : 0x7fffffffu;
+          if (single == single) {
+            out = std::bit_cast<u32>(single);
+          } else if (from.bits == 64 && !saturate) {
+            out = num::narrow_nan(raw, num::Format::kF32);
+          } else {
+            // Without any modifier the conversion is a move.
+            out = !flushes && !integral && !saturate ? raw : 0x7fffffffu;
+          }
         } else {
           out = std::bit_cast<u64>(value);
+          if (flushes && std::isnan(value)) out = 0x7fffffffe0000000u;
         }
       }
     }
@@ -200,6 +209,11 @@ Exec bind_cvt(Instr& i, BindContext const&) {
     throw unsupported(i, "a conversion from an integer names .rn, .rz, .rm or .rp");
   if (from.kind == 'f' && to.kind == 'f' && from.bits == 64 && to.bits == 32 && !rounds)
     throw unsupported(i, "f64 to f32 names .rn, .rz, .rm or .rp");
+  if (from.kind != 'f' && to.kind != 'f' && rounds)
+    throw unsupported(i, "a conversion between integers does not round");
+  if (from.kind == 'f' && to.kind == 'f' && from.bits <= to.bits &&
+      (rounds || (integral && from.bits < to.bits)))
+    throw unsupported(i, "this conversion is exact and takes no rounding");
   if (from.kind != 'f' && integral)
     throw unsupported(i, "the integer roundings are for floating-point sources");
   if (flushes && !(from.kind == 'f' && from.bits == 32) && !(to.kind == 'f' && to.bits == 32))

@@ -20,6 +20,22 @@ inline float saturate(float value) {
 }  // NaN gives 0
 inline double saturate(double value) { return value > 0.0 ? (value < 1.0 ? value : 1.0) : 0.0; }
 
+inline double quiet(double nan) {
+  return std::bit_cast<double>(std::bit_cast<u64>(nan) | 0x0008000000000000u);
+}
+/// The NaN of an f64 operation on these operands: the last one that is NaN, with its sign and payload (measured for two on
+/// SM 9.0, assumed for three); where none is, the sign and the quiet bit alone.
+template <class... A>
+double nan_f64(A... operands) {
+  double out = std::bit_cast<double>(u64{0xfff8000000000000});
+  ((out = std::isnan(operands) ? quiet(operands) : out), ...);
+  return out;
+}
+template <class... A>
+double with_nan(double result, A... operands) {
+  return std::isnan(result) ? nan_f64(operands...) : result;
+}
+
 enum class Round { kNear, kZero, kDown, kUp };
 
 /// The value `main + rest` (|rest| at most half a unit of main) rounded to f32 in a directed mode.
@@ -91,21 +107,21 @@ template <class F>
 }
 template <Round kHow>
 double add_f64(double a, double b) {
-  if constexpr (kHow == Round::kNear) return a + b;
+  if constexpr (kHow == Round::kNear) return with_nan(a + b, a, b);
   double volatile x = a, y = b;
-  return with_rounding(kHow, [&] { return x + y; });
+  return with_nan(with_rounding(kHow, [&] { return x + y; }), a, b);
 }
 template <Round kHow>
 double mul_f64(double a, double b) {
-  if constexpr (kHow == Round::kNear) return a * b;
+  if constexpr (kHow == Round::kNear) return with_nan(a * b, a, b);
   double volatile x = a, y = b;
-  return with_rounding(kHow, [&] { return x * y; });
+  return with_nan(with_rounding(kHow, [&] { return x * y; }), a, b);
 }
 template <Round kHow>
 double fma_f64(double a, double b, double c) {
-  if constexpr (kHow == Round::kNear) return std::fma(a, b, c);
+  if constexpr (kHow == Round::kNear) return with_nan(std::fma(a, b, c), a, b, c);
   double volatile x = a, y = b, z = c;
-  return with_rounding(kHow, [&] { return std::fma(x, y, z); });
+  return with_nan(with_rounding(kHow, [&] { return std::fma(x, y, z); }), a, b, c);
 }
 template <Round kHow>
 double div_f64(double a, double b) {
@@ -168,7 +184,7 @@ float sub_f32(float a, float b) {
 }
 template <Round kHow>
 double sub_f64(double a, double b) {
-  return add_f64<kHow>(a, -b);
+  return add_f64<kHow>(a, std::isnan(b) ? b : -b);
 }
 template <Round kHow>
 float rcp_f32(float a) {
@@ -180,7 +196,15 @@ double rcp_f64(double a) {
 }
 
 // The approximate functions: computed in double and rounded once, well inside the error the manual allows.
-float div_approx(float a, float b) { return static_cast<float>(static_cast<double>(a) / b); }
+float div_full(float a, float b) { return static_cast<float>(static_cast<double>(a) / b); }
+/// A finite numerator over 2^126 and more gives zero, an infinite one NaN, as the manual says.
+float div_approx(float a, float b) {
+  if (std::fabs(b) > 0x1p126f && std::isfinite(b)) {
+    if (std::isinf(a)) return std::bit_cast<float>(kNan);
+    if (!std::isnan(a)) return std::signbit(a) != std::signbit(b) ? -0.0f : 0.0f;
+  }
+  return div_full(a, b);
+}
 float rcp_approx(float a) { return static_cast<float>(1.0 / static_cast<double>(a)); }
 float sqrt_approx(float a) { return static_cast<float>(std::sqrt(static_cast<double>(a))); }
 float rsqrt_approx(float a) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(a))); }
@@ -189,12 +213,28 @@ float cos_approx(float a) { return static_cast<float>(std::cos(static_cast<doubl
 float lg2_approx(float a) { return static_cast<float>(std::log2(static_cast<double>(a))); }
 float ex2_approx(float a) { return static_cast<float>(std::exp2(static_cast<double>(a))); }
 float tanh_approx(float a) { return static_cast<float>(std::tanh(static_cast<double>(a))); }
-double rcp_f64_approx(double a) { return 1.0 / a; }
+/// The .approx.ftz forms of f64 compute the upper 32 bits from the upper 32 bits.
+template <class F>
+double upper_half(double a, F function) {
+  u64 const bits = std::bit_cast<u64>(a) & 0xffffffff00000000u;
+  bool const subnormal = (bits & 0x7ff0000000000000u) == 0;
+  double const in = std::bit_cast<double>(subnormal ? bits & 0x8000000000000000u : bits);
+  double const out = function(in);
+  if (std::isnan(out)) return std::bit_cast<double>(u64{0x7fffffff00000000});
+  u64 const result = (std::bit_cast<u64>(out) + 0x80000000u) & 0xffffffff00000000u;
+  return std::bit_cast<double>((result & 0x7ff0000000000000u) == 0 ? result & 0x8000000000000000u : result);
+}
+double rcp_f64_approx(double a) {
+  return upper_half(a, [](double x) { return 1.0 / x; });
+}
 double rsqrt_f64_approx(double a) { return 1.0 / std::sqrt(a); }
+double rsqrt_f64_approx_ftz(double a) { return upper_half(a, rsqrt_f64_approx); }
 
-// neg and abs work on the bits; only .ftz touches the value.
 float neg_f32(float a) { return std::bit_cast<float>(std::bit_cast<u32>(a) ^ 0x80000000u); }
 float abs_f32(float a) { return std::bit_cast<float>(std::bit_cast<u32>(a) & 0x7fffffffu); }
+// A NaN keeps its sign.
+double neg_f64(double a) { return std::isnan(a) ? quiet(a) : -a; }
+double abs_f64(double a) { return std::isnan(a) ? quiet(a) : std::fabs(a); }
 
 template <class T>
 T smaller(T a, T b) {
@@ -263,6 +303,7 @@ Exec bind_min_max(Instr& i, BindContext const&) {
   i.aux[2] = i.has(".ftz");
   i.aux[3] = i.has(".xorsign");
   i.aux[4] = i.has(".abs");
+  if (i.ops.size() == 3 && i.aux[3] != i.aux[4]) throw unsupported(i, ".xorsign and .abs go together");
   if (i.ops.size() == 3 && i.aux[1] + i.aux[2] + i.aux[3] + i.aux[4] == 0) return &min_max_plain<kLarger>;
   return &min_max_f32;
 }
@@ -349,7 +390,7 @@ constexpr Row kRows[] = {
      .operands = "d32, s32, s32, s32",
      .section = "9.7.3 fma",
      .bind = DW_ROUNDED(ternary, fma_f32)},
-    {.pattern = "mad " DW_RND "[.ftz] [.sat] .f32",
+    {.pattern = "mad (.rn|.rz|.rm|.rp) [.ftz] [.sat] .f32",
      .operands = "d32, s32, s32, s32",
      .section = "9.7.3 mad",
      .bind = DW_ROUNDED(ternary, fma_f32)},
@@ -360,7 +401,9 @@ constexpr Row kRows[] = {
     {.pattern = "div (.approx|.full) [.ftz] .f32",
      .operands = "d32, s32, s32",
      .section = "9.7.3 div",
-     .bind = DW_PLAIN(binary, div_approx),
+     .bind = [](Instr& i, BindContext const&) -> Exec {
+       return i.has(".full") ? DW_SHAPES(binary, div_full) : DW_SHAPES(binary, div_approx);
+     },
      .note = "rounded to nearest from double; the manual allows 2 ulp"},
     {.pattern = "rcp (.rn|.rz|.rm|.rp) [.ftz] .f32",
      .operands = "d32, s32",
@@ -415,15 +458,15 @@ constexpr Row kRows[] = {
      .operands = "d32, s32",
      .section = "9.7.3 neg",
      .bind = [](Instr& i, BindContext const&) -> Exec {
-       if (i.has(".ftz")) return &alu<[](float a) -> float { return neg_f32(flush(a)); }>;
-       return &alu<[](u32 a) -> u32 { return a ^ 0x80000000u; }>;
+       if (i.has(".ftz")) return &alu<[](float a) -> float { return canonical(neg_f32(flush(a))); }>;
+       return &alu<[](float a) -> float { return canonical(neg_f32(a)); }>;
      }},
     {.pattern = "abs [.ftz] .f32",
      .operands = "d32, s32",
      .section = "9.7.3 abs",
      .bind = [](Instr& i, BindContext const&) -> Exec {
-       if (i.has(".ftz")) return &alu<[](float a) -> float { return abs_f32(flush(a)); }>;
-       return &alu<[](u32 a) -> u32 { return a & 0x7fffffffu; }>;
+       if (i.has(".ftz")) return &alu<[](float a) -> float { return canonical(abs_f32(flush(a))); }>;
+       return &alu<[](float a) -> float { return canonical(abs_f32(a)); }>;
      }},
     {.pattern = "min [.ftz] [.NaN] [.xorsign] [.abs] .f32",
      .operands = "d32, s32, s32",
@@ -497,20 +540,17 @@ constexpr Row kRows[] = {
      .operands = "d64, s64",
      .section = "9.7.3 rcp",
      .exec = &alu<[](double a) -> double { return rcp_f64_approx(a); }>,
-     .note = "rounded to nearest; hardware gives 20 bits"},
+     .note = "the upper 32 bits, rounded to nearest; SM 9.0 differs by one unit of them"},
     {.pattern = "rsqrt .approx [.ftz] .f64",
      .operands = "d64, s64",
      .section = "9.7.3 rsqrt",
-     .exec = &alu<[](double a) -> double { return rsqrt_f64_approx(a); }>,
-     .note = "rounded to nearest; hardware gives 20 bits"},
-    {.pattern = "neg .f64",
-     .operands = "d64, s64",
-     .section = "9.7.3 neg",
-     .exec = &alu<[](u64 a) -> u64 { return a ^ (u64{1} << 63); }>},
-    {.pattern = "abs .f64",
-     .operands = "d64, s64",
-     .section = "9.7.3 abs",
-     .exec = &alu<[](u64 a) -> u64 { return a & ~(u64{1} << 63); }>},
+     .bind = [](Instr& i, BindContext const&) -> Exec {
+       if (i.has(".ftz")) return DW_F64_1(rsqrt_f64_approx_ftz);
+       return DW_F64_1(rsqrt_f64_approx);
+     },
+     .note = "with .ftz the upper 32 bits; rounded to nearest, SM 9.0 differs by one unit"},
+    {.pattern = "neg .f64", .operands = "d64, s64", .section = "9.7.3 neg", .exec = DW_F64_1(neg_f64)},
+    {.pattern = "abs .f64", .operands = "d64, s64", .section = "9.7.3 abs", .exec = DW_F64_1(abs_f64)},
     {.pattern = "min .f64",
      .operands = "d64, s64, s64",
      .section = "9.7.3 min",

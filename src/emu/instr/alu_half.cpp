@@ -56,8 +56,8 @@ u32 element(How const& how, u32 a, u32 b, u32 c) {
     b = num::flush_subnormal(how.format, b);
   }
   switch (how.op) {
-    case Op::kNeg: return a ^ 0x8000;
-    case Op::kAbs: return a & 0x7fff;
+    case Op::kNeg: return std::isnan(num::decode(how.format, a)) ? 0x7fff : a ^ 0x8000;
+    case Op::kAbs: return std::isnan(num::decode(how.format, a)) ? 0x7fff : a & 0x7fff;
     case Op::kMin:
     case Op::kMax: return extreme(how, a, b);
     case Op::kEx2:
@@ -106,6 +106,8 @@ Exec bind(Instr& i, BindContext const&) {
   i.aux[5] = i.has(".relu");
   i.aux[6] = i.has(".NaN");
   i.aux[7] = i.has(".xorsign");
+  if (i.has(".abs") != i.has(".xorsign") && (kOp == Op::kMin || kOp == Op::kMax))
+    throw unsupported(i, ".xorsign and .abs go together");
   return &half;
 }
 

@@ -44,7 +44,7 @@ T quotient(T a, T b) {
 }
 template <class T>
 T remainder(T a, T b) {
-  if (b == 0) return a;
+  if (b == 0) return static_cast<T>(~T{0});
   if constexpr (std::is_signed_v<T>) {
     if (b == T{-1}) return 0;
   }
@@ -280,7 +280,7 @@ constexpr Row kRows[] = {
      .operands = "dT, sT, sT",
      .section = "9.7.1 rem",
      .bind = [](Instr& i, BindContext const&) -> Exec { return DW_BY_INTEGER(i, rem); },
-     .note = "a remainder by zero gives the dividend"},
+     .note = "a remainder by zero has all bits set, as measured on SM 9.0"},
     {.pattern = "abs (.s16|.s32|.s64)",
      .operands = "dT, sT",
      .section = "9.7.1 abs",
