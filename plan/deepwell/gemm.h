@@ -36,13 +36,14 @@ struct GemmPlan {
 };
 
 // The one list of the fields: text, key, hash and printer are made from it. V(type, name).
-#define DW_GEMM_PLAN_FIELDS(V)                                                                 \
-  V(Dtype, x)                                                                                  \
-  V(Dtype, y)                                                                                  \
-  V(Dtype, d)                                                                                  \
-  V(ScaleKind, x_scale) V(ScaleKind, y_scale) V(int, x_gran_k) V(int, y_gran_k) V(bool, swap)  \
-      V(int, tile_rows) V(int, tile_cols) V(int, warps_rows) V(int, warps_cols) V(int, stages) \
-          V(bool, native_e2m1) V(bool, every_reader_arrives)
+#define DW_GEMM_PLAN_FIELDS(V)                                                                              \
+  V(Dtype, x)                                                                                               \
+  V(Dtype, y)                                                                                               \
+  V(Dtype, d)                                                                                               \
+  V(ScaleKind, x_scale)                                                                                     \
+  V(ScaleKind, y_scale) V(int, x_gran_k) V(int, y_gran_k) V(bool, swap) V(int, tile_rows) V(int, tile_cols) \
+      V(int, warps_rows) V(int, warps_cols) V(int, stages) V(bool, native_e2m1)                             \
+          V(bool, every_reader_arrives)
 
 DW_HD constexpr int math_warps(GemmPlan const& p) { return p.warps_rows * p.warps_cols; }
 /// One warp loads. Beside the eight math warps of a large tile it stands in a warpgroup of its own, whose registers go to the
@@ -64,8 +65,17 @@ DW_HD constexpr bool uses_k64(GemmPlan const& p) {
          p.y_scale == ScaleKind::kUe8m0;
 }
 
+/// The CTA tile as rows and columns of d.
+DW_HD constexpr int tile_m(GemmPlan const& p) { return p.swap ? p.tile_cols : p.tile_rows; }
+DW_HD constexpr int tile_n(GemmPlan const& p) { return p.swap ? p.tile_rows : p.tile_cols; }
+
+/// Floats between rows of d's tile in shared memory, where sums are staged when the ring is done: the padding keeps the
+/// fragments' writes free of bank conflicts.
+DW_HD constexpr int epilogue_pitch(GemmPlan const& p) { return tile_n(p) + (p.swap ? 4 : 8); }
+
 /// Byte offsets in dynamic shared memory: the host sizes the launch with it, the kernel addresses with it.
 struct GemmSmemMap {
+  int d;                 // [tile_m][epilogue_pitch] floats, in the place of the ring after its last stage
   int x, y;              // [stages][rows of the tile][row_bytes], swizzled
   int scale_x, scale_y;  // [stages][scale_words][rows of the tile], 4 bytes each
   int full, empty;       // [stages] mbarriers
@@ -85,6 +95,9 @@ DW_HD constexpr GemmSmemMap smem_map(GemmPlan const& p) {
   m.y = bump.take(p.stages * m.y_stage_bytes, 1024);
   m.scale_x = bump.take(p.stages * static_cast<int>(align_up(m.scale_x_stage_bytes, 128)), 128);
   m.scale_y = bump.take(p.stages * static_cast<int>(align_up(m.scale_y_stage_bytes, 128)), 128);
+  m.d = 0;
+  int const d_bytes = tile_m(p) * epilogue_pitch(p) * 4;
+  bump.used = bump.used > d_bytes ? bump.used : d_bytes;
   m.full = bump.take(p.stages * 8, 8);
   m.empty = bump.take(p.stages * 8, 8);
   m.is_last = bump.take(4, 4);

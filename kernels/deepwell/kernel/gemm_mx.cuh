@@ -10,16 +10,21 @@
 //   full[stage]     1, + 32 with words, + 32 with bytes    load warp, TMA unit, cp.async      math warps
 //   empty[stage]    W                                      lane 0 of each math warp, after    load warp
 //                                                          __syncwarp (W * 32: every lane)
-//   named 1         32 W threads                           math warps                         math warps (split-K)
+//   named 1         32 W threads                           math warps                         math warps (epilogue)
 //
-// Order of arithmetic, per element of d: k tiles in rising order; inside a tile the groups of k that share the outside scales,
-// in rising order: acc = fma(partial * scale_a, scale_b, acc), where a factor that the MMA applied is left out, and two UE8M0
-// factors are one exact power of two. Where every FP32 scale that a warp loads for a tile is a power of two, the MMA applies
-// them instead. Splits of k are summed in rising order, then c is added, then the sum is rounded once to d's type.
+// Order of arithmetic, per element of d: k tiles in rising order; inside a tile the groups of k that share the outside factors,
+// in rising order: acc = fma(partial * factor_a, factor_b, acc).
+//   block-scaled targets: the MMA applies UE8M0 scales and the exponents of FP32 scales; factor_a and factor_b are what is left
+//     of FP32 scales, from 1 to 2, and are left out beside UE8M0. Where every FP32 scale that a warp loads for a tile is a power of
+//     two, nothing is left: the MMA adds to acc itself.
+//   others: two FP32 scales are the factors themselves. Beside a UE8M0 scale, each factor takes half of both exponents, so that
+//     neither product leaves FP32's range where the result does not; factor_a has a's fraction, factor_b has b's.
+// Splits of k are summed in rising order, then c is added, then the sum is rounded once to d's type.
 #pragma once
 
 #include "deepwell/gemm.h"
 #include "deepwell/mma/target.cuh"
+#include "deepwell/prim/epilogue.cuh"
 #include "deepwell/prim/fragments.cuh"
 #include "deepwell/prim/load_operand.cuh"
 #include "deepwell/prim/ring.cuh"
@@ -40,7 +45,7 @@ struct GemmMx {
   static constexpr int kSteps = kK64 ? 2 : 4;  // MMA steps per stage
   static constexpr bool kMixed = P.x != P.y;
 
-  // Which operand's UE8M0 scales the MMA applies.
+  // Which operand's scales the MMA applies as a whole.
   static constexpr bool kXInside = Target::kBlockScaled && P.x_scale == ScaleKind::kUe8m0;
   static constexpr bool kYInside = Target::kBlockScaled && P.y_scale == ScaleKind::kUe8m0;
   static constexpr bool kAllInside = kXInside && kYInside;
@@ -205,8 +210,7 @@ struct GemmMx {
       multiply_stage(acc, stage);
       release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
     }
-    if (args.splits > 1 && !reduce_splits(args, smem, work, acc)) return;
-    store(args, work, acc, row, col, lane);
+    finish(args, smem, work, acc, row, col, lane);
   }
 
   // Scale words as the MMA takes them: two x tiles share a word per lane (lanes t = 0, 1 hold rows g, g + 8 of the even tile,
@@ -214,7 +218,7 @@ struct GemmMx {
   static constexpr int kXWords = (kXTiles + 1) / 2;
   static constexpr int kYWords = (kYTiles + 3) / 4;
 
-  /// One row's scales of this stage as exponent bytes per k step. FP32 scales clear `powers` if one is not a power of two.
+  /// One row's scales of this stage as exponent bytes per k step. FP32 scales clear `powers` if one is more than its exponent.
   template <ScaleKind kKind, int kGranK, int kTileRows>
   __device__ static uint32 exponent_word(SmemAddr scales, int row, Stage const& stage, bool& powers) {
     if constexpr (kKind == ScaleKind::kUe8m0) {
@@ -226,7 +230,7 @@ struct GemmMx {
         uint32 const value = load_shared_u32(scales + 4 * (group * kTileRows + row));
         bool const inside = kGranK == 128 || group < stage.steps;
         if (inside && !is_plain_power_of_two(value)) powers = false;
-        word |= (inside ? value >> 23 & 0xffu : 0x7fu) << (8 * group);
+        word |= (inside ? exponent_byte(value) : 0x7fu) << (8 * group);
       }
       return kGranK == 128 ? word * 0x01010101u : word;
     }
@@ -236,7 +240,7 @@ struct GemmMx {
     uint32 x[kXWords], y[kYWords];
   };
 
-  /// Loads the words of all MMA tiles of the warp; false if some lane met an FP32 scale that the MMA cannot apply.
+  /// Loads the words of all MMA tiles of the warp; false if some lane met an FP32 scale that the MMA cannot apply alone.
   __device__ static bool load_scale_words(ScaleWords& words, Stage const& stage) {
     int const g = stage.lane / 4;
     int const t = stage.lane % 4;
@@ -315,7 +319,7 @@ struct GemmMx {
     });
   }
 
-  // Outside scales of one row (or column) for one group of k: the FP32 value, or the exponent of a UE8M0 scale.
+  // The scale of one row (or column) for one group of k: the bits of an FP32 value, or a UE8M0 byte.
   template <ScaleKind kKind, int kGranK, int kTileRows>
   __device__ static uint32 outside_scale(SmemAddr scales, int row, int group, Stage const& stage) {
     constexpr int kStepsPerGroup = 4 / kGroups;
@@ -330,40 +334,33 @@ struct GemmMx {
   }
 
   template <ScaleKind kKind>
-  __device__ static float scale_value(uint32 scale) {
-    return kKind == ScaleKind::kF32 ? bits_to_f32(scale) : ue8m0_to_f32(scale);
+  __device__ static HalfPowers halves_of(uint32 scale) {
+    return kKind == ScaleKind::kF32 ? half_scales(scale) : half_powers(scale);
   }
 
-  /// acc = fma(partial * scale_a, scale_b, acc) with the factors that stand outside.
+  /// acc = fma(partial * factor_a, factor_b, acc) with the factors that stand outside.
   __device__ static float promote(float partial, uint32 scale_x, uint32 scale_y, float acc) {
     if constexpr (kXInside) {
-      return fma_rn(partial, bits_to_f32(scale_y), acc);
+      return fma_rn(partial, factor_beside_exponent(scale_y), acc);
     } else if constexpr (kYInside) {
-      return fma_rn(partial, bits_to_f32(scale_x), acc);
-    } else if constexpr (P.x_scale == ScaleKind::kUe8m0 && P.y_scale == ScaleKind::kUe8m0) {
-      HalfPowers const x = half_powers(scale_x);
-      HalfPowers const y = half_powers(scale_y);
-      return fma_rn(partial * (x.lower * y.upper), x.upper * y.lower, acc);
+      return fma_rn(partial, factor_beside_exponent(scale_x), acc);
+    } else if constexpr (P.x_scale == ScaleKind::kF32 && P.y_scale == ScaleKind::kF32) {
+      float const x = Target::kBlockScaled ? factor_beside_exponent(scale_x) : bits_to_f32(scale_x);
+      float const y = Target::kBlockScaled ? factor_beside_exponent(scale_y) : bits_to_f32(scale_y);
+      return P.swap ? fma_rn(partial * y, x, acc) : fma_rn(partial * x, y, acc);
     } else {
-      float const value_x = scale_value<P.x_scale>(scale_x);
-      float const value_y = scale_value<P.y_scale>(scale_y);
-      return P.swap ? fma_rn(partial * value_y, value_x, acc) : fma_rn(partial * value_x, value_y, acc);
+      HalfPowers const x = halves_of<P.x_scale>(scale_x);
+      HalfPowers const y = halves_of<P.y_scale>(scale_y);
+      float const with_x = x.lower * y.upper, with_y = y.lower * x.upper;
+      return P.swap ? fma_rn(partial * with_y, with_x, acc) : fma_rn(partial * with_x, with_y, acc);
     }
   }
 
   /// Fragments of y are loaded again for each x tile: held, they and the partial sums would spill.
-  __device__ static void multiply_outside(Accumulators& acc, Stage const& stage, ScaleWords words) {
+  __device__ static void multiply_outside(Accumulators& acc, Stage const& stage, ScaleWords const& words) {
     constexpr int kStepsPerGroup = 4 / kGroups;
     int const g = stage.lane / 4;
     int const t = stage.lane % 4;
-    if constexpr (Target::kBlockScaled) {
-      if constexpr (!kXInside) {
-        for (int i = 0; i < kXWords; ++i) words.x[i] = kUnitScales;
-      }
-      if constexpr (!kYInside) {
-        for (int j = 0; j < kYWords; ++j) words.y[j] = kUnitScales;
-      }
-    }
     unrolled<0, kXTiles>([&]<int kI>() {
       uint32 x[kSteps][4];
       load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);
@@ -395,133 +392,23 @@ struct GemmMx {
     });
   }
 
-  // ---- split-K and the epilogue ----
-
-  // Splits whose sums are in flight together: one after the other, each would wait for memory.
-  static constexpr int kSplitsAtOnce = 8;
-
-  /// Writes this split's sums; in the CTA that finishes the tile, returns true with the sums over all splits in order.
-  __device__ static bool reduce_splits(GemmArgs const& args, SmemAddr smem, Work const& work,
-                                       Accumulators& acc) {
-    constexpr int kMathThreads = 32 * kMathWarps;
-    constexpr int kTileElements = P.tile_rows * P.tile_cols;
-    float* const tile = args.partials + static_cast<int64>(work.tile_index) * args.splits * kTileElements;
-    auto at = [&](int split, int i, int j) {
-      return tile + static_cast<int64>(split) * kTileElements +
-             ((i * kYTiles + j) * kMathThreads + threadIdx.x) * 4;
-    };
-#pragma unroll
-    for (int i = 0; i < kXTiles; ++i) {
-#pragma unroll
-      for (int j = 0; j < kYTiles; ++j) store_global_f32x4(at(blockIdx.y, i, j), acc[i][j]);
-    }
-    fence_gpu();
-    barrier_sync(1, kMathThreads);
-    if (threadIdx.x == 0) {
-      uint32 const before = atomic_add_acq_rel(args.counters + work.tile_index, 1);
-      bool const last = before + 1 == static_cast<uint32>(args.splits);
-      if (last) args.counters[work.tile_index] = 0;
-      store_shared_u32(smem + kSmem.is_last, last);
-    }
-    barrier_sync(1, kMathThreads);
-    if (load_shared_u32(smem + kSmem.is_last) == 0) return false;
-    fence_gpu();
-#pragma unroll
-    for (int i = 0; i < kXTiles; ++i) {
-#pragma unroll
-      for (int j = 0; j < kYTiles; ++j) {
-        float sum[4] = {};
-        for (int first = 0; first < args.splits; first += kSplitsAtOnce) {
-          float part[kSplitsAtOnce][4] = {};
-#pragma unroll
-          for (int s = 0; s < kSplitsAtOnce; ++s) {
-            if (first + s < args.splits) load_global_f32x4(part[s], at(first + s, i, j));
-          }
-#pragma unroll
-          for (int s = 0; s < kSplitsAtOnce; ++s) {
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-              if (first + s < args.splits) sum[e] = first + s == 0 ? part[s][e] : sum[e] + part[s][e];
-            }
-          }
-        }
-#pragma unroll
-        for (int e = 0; e < 4; ++e) acc[i][j][e] = sum[e];
-      }
-    }
-    return true;
-  }
-
-  static constexpr bool kBf16 = P.d == Dtype::kBf16;
-
-  __device__ static float load_element(void const* base, int64 at) {
-    if constexpr (kBf16) {
-      return bf16_to_f32(static_cast<uint16 const*>(base)[at]);
-    } else {
-      return static_cast<float const*>(base)[at];
-    }
-  }
-
-  __device__ static void store_element(void* base, int64 at, float value) {
-    if constexpr (kBf16) {
-      static_cast<uint16*>(base)[at] = cvt_bf16(value);
-    } else {
-      static_cast<float*>(base)[at] = value;
-    }
-  }
-
-  /// Two neighbouring columns of d at an even column; the pointer is a multiple of two elements.
-  __device__ static void store_pair(GemmArgs const& args, int64 d_at, int64 c_at, float first, float second) {
-    if constexpr (kBf16) {
-      if (args.c != nullptr) {
-        uint32 const c = *reinterpret_cast<uint32 const*>(static_cast<uint16 const*>(args.c) + c_at);
-        first += bf16_to_f32(c & 0xffffu);
-        second += bf16_to_f32(c >> 16);
-      }
-      *reinterpret_cast<uint32*>(static_cast<uint16*>(args.d) + d_at) = cvt_bf16x2(first, second);
-    } else {
-      if (args.c != nullptr) {
-        float2 const c = *reinterpret_cast<float2 const*>(static_cast<float const*>(args.c) + c_at);
-        first += c.x;
-        second += c.y;
-      }
-      *reinterpret_cast<float2*>(static_cast<float*>(args.d) + d_at) = float2{first, second};
-    }
-  }
-
-  __device__ static void store(GemmArgs const& args, Work const& work, Accumulators const& acc, int row,
-                               int col, int lane) {
-    int const g = lane / 4;
-    int const t = lane % 4;
-    int64 const d_batch = blockIdx.z * args.d_batch_stride;
-    int64 const c_batch = blockIdx.z * args.c_batch_stride;
-#pragma unroll
-    for (int i = 0; i < kXTiles; ++i) {
-#pragma unroll
-      for (int j = 0; j < kYTiles; ++j) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          int const x = work.row + row + 16 * i + g + 8 * half;
-          int const y = work.col + col + 8 * j + 2 * t;
-          if (x >= args.x.rows) continue;
-          float const* const values = acc[i][j] + 2 * half;
-          if (!P.swap && args.paired_stores && y + 1 < args.y.rows) {
-            store_pair(args, d_batch + x * args.d_pitch + y, c_batch + x * args.c_pitch + y, values[0],
-                       values[1]);
-            continue;
-          }
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            if (y + e >= args.y.rows) continue;
-            int64 const m = P.swap ? y + e : x;
-            int64 const n = P.swap ? x : y + e;
-            float value = values[e];
-            if (args.c != nullptr) value += load_element(args.c, c_batch + m * args.c_pitch + n);
-            store_element(args.d, d_batch + m * args.d_pitch + n, value);
-          }
-        }
-      }
-    }
+  /// Sums to d, through shared memory that the ring no longer needs.
+  __device__ static void finish(GemmArgs const& args, SmemAddr smem, Work const& work,
+                                Accumulators const& acc, int row, int col, int lane) {
+    using D = Epilogue<P>;
+    int const m = P.swap ? work.col : work.row;
+    int const n = P.swap ? work.row : work.col;
+    typename D::Place const place{.m = m,
+                                  .n = n,
+                                  .rows_left = (P.swap ? args.y.rows : args.x.rows) - m,
+                                  .cols_left = (P.swap ? args.x.rows : args.y.rows) - n,
+                                  .tile_index = work.tile_index,
+                                  .batch = static_cast<int>(blockIdx.z)};
+    barrier_sync(1, D::kThreads);  // every math warp has read its last stage
+    D::stage(acc, smem + kSmem.d, row, col, lane);
+    barrier_sync(1, D::kThreads);
+    if (args.splits > 1 && !D::publish(args, place, smem + kSmem.d, smem + kSmem.is_last, blockIdx.y)) return;
+    D::store(args, place, smem + kSmem.d);
   }
 };
 

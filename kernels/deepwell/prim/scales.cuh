@@ -33,10 +33,23 @@ __device__ __forceinline__ HalfPowers half_powers(uint32 byte) {
           bits_to_f32(byte == 255 ? 0x7fffffffu : (byte + 128) << 22 & 0x7f800000u)};
 }
 
-/// The FP32 value of a UE8M0 byte: 0 is 2^-127, a subnormal; 255 is NaN.
-__device__ __forceinline__ float ue8m0_to_f32(uint32 byte) {
-  uint32 const bits = byte == 0 ? 0x00400000u : byte << 23;
-  return bits_to_f32(byte == 255 ? 0x7fffffffu : bits);
+/// An FP32 scale in the same way: `upper` is a power of two, `lower` has the sign and the fraction.
+__device__ __forceinline__ HalfPowers half_scales(uint32 bits) {
+  uint32 const upper = ((bits >> 23 & 0xffu) + 128) << 22 & 0x7f800000u;
+  return {bits_to_f32(bits) * bits_to_f32(0x7f000000u - upper), bits_to_f32(upper)};
+}
+
+/// What the MMA applies of an FP32 scale: the byte of its exponent field. Infinity and NaN stay outside as a whole.
+__device__ __forceinline__ uint32 exponent_byte(uint32 bits) {
+  uint32 const exponent = bits >> 23 & 0xffu;
+  return exponent == 255 ? 127 : exponent;
+}
+
+/// What is left of it: a factor of 1 to 2 with the scale's sign; below 2 for zero and subnormal scales.
+__device__ __forceinline__ float factor_beside_exponent(uint32 bits) {
+  uint32 const exponent = bits >> 23 & 0xffu;
+  if (exponent == 0) return bits_to_f32(bits) * 0x1p127f;
+  return exponent == 255 ? bits_to_f32(bits) : bits_to_f32((bits & 0x807fffffu) | 0x3f800000u);
 }
 
 /// Whether an FP32 scale is a positive power of two that a UE8M0 byte can hold, subnormals aside.

@@ -38,6 +38,24 @@ __device__ __forceinline__ void store_shared_u32(SmemAddr to, uint32 value) {
   asm volatile("st.shared.u32 [%0], %1;" ::"r"(to.value), "r"(value) : "memory");
 }
 
+/// st.shared of one float.
+__device__ __forceinline__ void store_shared_f32(SmemAddr to, float value) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(to.value), "f"(value) : "memory");
+}
+
+/// st.shared.v2.f32, 8-byte aligned.
+__device__ __forceinline__ void store_shared_f32x2(SmemAddr to, float first, float second) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to.value), "f"(first), "f"(second) : "memory");
+}
+
+/// ld.shared.v4.f32, 16-byte aligned.
+__device__ __forceinline__ void load_shared_f32x4(float (&value)[4], SmemAddr from) {
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(value[0]), "=f"(value[1]), "=f"(value[2]), "=f"(value[3])
+               : "r"(from.value)
+               : "memory");
+}
+
 /// ld.global.v4.f32, 16-byte aligned.
 __device__ __forceinline__ void load_global_f32x4(float (&value)[4], void const* from) {
   asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];"
