@@ -49,6 +49,12 @@ add_test(NAME layers COMMAND ${Python3_EXECUTABLE} tools/check_layers.py WORKING
 add_test(NAME docs COMMAND ${Python3_EXECUTABLE} tools/check_docs.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME tools COMMAND ${Python3_EXECUTABLE} -m unittest discover -s tests/tools WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 
+find_program(PTXAS ptxas HINTS /usr/local/cuda/bin)
+if(PTXAS)
+  add_test(NAME emu_cases_assemble COMMAND ${Python3_EXECUTABLE} tests/emu/assemble_cases.py --ptxas=${PTXAS}
+           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endif()
+
 # libFuzzer targets, built with clang: cmake -DCMAKE_CXX_COMPILER=clang++-14 -DDEEPWELL_FUZZ=ON
 option(DEEPWELL_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 if(DEEPWELL_FUZZ)
