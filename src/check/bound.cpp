@@ -22,10 +22,15 @@
 // FP32 scales are applied outside, the MMA adds up one scale group at a time from zero; where such scales turn out to be powers
 // of two, block-scaled targets put them inside after all: there the bound takes the larger of the two accumulators.
 //
-// Scales outside: partial * a rounded to nearest, then an FMA with b onto the accumulator, rounded to nearest:
-//     group loss <= 2^-24 [partial a b] + 2^-150 b + 2^-24 [c'] ,
-// the middle term where the first product is an FP32 subnormal. Splits: one addition each, in rising order. c: one addition.
-// d in bf16: half a unit of 8 bits.
+// Where factors stand outside, the MMA sees less than the scaled numbers: block-scaled units apply the exponents of FP32 scales
+// and leave a factor f of 1 to 4 (a's fraction times b's), Hopper applies nothing. Powers of two change no rounding, so [x]
+// above is then f [x / f] for an x in the unit of d, with f the fraction of the product of the scales.
+//
+// Factors outside: partial * factor_a rounded to nearest, then an FMA with factor_b onto the accumulator, rounded to nearest:
+//     group loss <= 2^-24 f [partial a b / f] + 2^-149 + 2^-24 [c'] ,
+// f being factor_b's fraction; the middle term where the first product is an FP32 subnormal: two FP32 scales on Hopper stand
+// outside as they are, which makes it 2^-150 b. Splits: one addition each, in rising order. c: one addition. d in bf16: half a
+// unit of 8 bits.
 #include "check/bound.hpp"
 
 #include <algorithm>
@@ -55,6 +60,12 @@ struct FormatFacts {
 FormatFacts facts(Dtype dtype) {
   return dtype == Dtype::kE2m1 ? FormatFacts{1, 1.0} : FormatFacts{3, 0x1p-6};
 }
+
+/// x >= 0 over its power of two; 1 for 0.
+double fraction(double x) { return x == 0 ? 1.0 : x / floor_power(x); }
+
+/// x >= 0 rounded down to a power of two times f.
+double floor_power(double x, double f) { return f * floor_power(x / f); }
 
 /// Per step of 32: the scale, and the largest power of two of an element's exponent.
 struct RowFacts {
@@ -91,6 +102,7 @@ struct Lane {
 struct Rules {
   Arithmetic arithmetic;
   bool outside;
+  bool whole_outside;   // FP32 scales of both operands, none of which an MMA applies any part of
   std::int64_t group;   // elements of k that share outside scales
   double exact_factor;  // 2^(f - 23): below this times 2^E a product may lose bits
 
@@ -115,17 +127,15 @@ void add_step(Rules const& rules, double const* x, double const* y, int count, d
       magnitude[j] += std::fabs(product);
     }
   }
-  double scale[kLanes], largest[kLanes], small_below[kLanes], small[kLanes] = {};
+  double scale[kLanes], f[kLanes], largest[kLanes], small_below[kLanes], small[kLanes] = {};
   bool const hopper = rules.arithmetic.unit == Arithmetic::Unit::kHopper;
-  // An FP32 subnormal that is scaled afterwards: its smallest step grows with it.
-  bool const a_only = rules.arithmetic.a_outside && !rules.arithmetic.b_outside;
-  bool const b_only = rules.arithmetic.b_outside && !rules.arithmetic.a_outside;
   for (int j = 0; j < kLanes; ++j) {
-    scale[j] = x_scale * y_scale[j];
+    scale[j] = std::fabs(x_scale * y_scale[j]);
+    f[j] = fraction(scale[j]);
     double const start = hopper ? magnitude[j] * scale[j] : rules.accumulator(lanes[j]);
     double const product_power =
         rules.arithmetic.unit == Arithmetic::Unit::kPackedFp4 ? scale[j] : x_power * y_power[j] * scale[j];
-    largest[j] = floor_power(std::max(start, product_power));
+    largest[j] = floor_power(std::max(start, product_power), f[j]);
     small_below[j] = scale[j] > 0 ? largest[j] * rules.exact_factor / scale[j] : 0.0;
   }
   if (rules.arithmetic.unit != Arithmetic::Unit::kPackedFp4) {
@@ -138,12 +148,12 @@ void add_step(Rules const& rules, double const* x, double const* y, int count, d
   }
   for (int j = 0; j < kLanes; ++j) {
     Lane& lane = lanes[j];
-    double const part = sum[j] * scale[j], part_magnitude = magnitude[j] * scale[j];
+    double const part = sum[j] * x_scale * y_scale[j], part_magnitude = magnitude[j] * scale[j];
     lane.sum += part;
     lane.group += part;
     lane.magnitude += part_magnitude;
-    double const after = floor_power(rules.accumulator(lane));
-    double const tiny = kTiny * (a_only ? x_scale : b_only ? y_scale[j] : 1.0);
+    double const after = floor_power(rules.accumulator(lane), f[j]);
+    double const tiny = kTiny * f[j];
     switch (rules.arithmetic.unit) {
       case Arithmetic::Unit::kBlockScaled:
         lane.loss += (small[j] + 1) * largest[j] * 0x1p-25 + after * 0x1p-23 + tiny;
@@ -153,17 +163,19 @@ void add_step(Rules const& rules, double const* x, double const* y, int count, d
         lane.loss += 2.5 * largest[j] * 0x1p-35 + after * 0x1p-23 + tiny;
         break;
       case Arithmetic::Unit::kHopper:
-        lane.loss += (small[j] + 2) * largest[j] * 0x1p-25 + floor_power(part_magnitude) * 0x1p-22 +
+        lane.loss += (small[j] + 2) * largest[j] * 0x1p-25 + floor_power(part_magnitude, f[j]) * 0x1p-22 +
                      after * 0x1p-24 + tiny;
         break;
     }
   }
 }
 
-void end_group(double const* y_scale, Lane* lanes) {
+void end_group(Rules const& rules, double const* y_scale, Lane* lanes) {
   for (int j = 0; j < kLanes; ++j) {
     Lane& lane = lanes[j];
-    lane.loss += floor_power(std::fabs(lane.group) + lane.loss) * 0x1p-24 + y_scale[j] * 0x1p-150 +
+    double const b = std::fabs(y_scale[j]);
+    lane.loss += floor_power(std::fabs(lane.group) + lane.loss, fraction(b)) * 0x1p-24 +
+                 (rules.whole_outside ? std::max(b * 0x1p-150, kTiny) : kTiny) +
                  floor_power(std::fabs(lane.sum) + lane.loss) * 0x1p-24;
     lane.group = 0;
   }
@@ -217,6 +229,8 @@ std::vector<double> bounds(ref::Operand const& a, ref::Operand const& b, std::in
   Rules const rules{
       .arithmetic = arithmetic,
       .outside = arithmetic.a_outside || arithmetic.b_outside,
+      .whole_outside = arithmetic.unit == Arithmetic::Unit::kHopper &&
+                       a.scales.format == ref::ScaleFormat::kF32 && b.scales.format == ref::ScaleFormat::kF32,
       .group = std::gcd<std::int64_t>(a.scales.gran_k, b.scales.gran_k),
       .exact_factor = std::ldexp(1.0, facts(a.dtype).fraction_bits + facts(b.dtype).fraction_bits - 23)};
   std::vector<double> out(static_cast<std::size_t>(batch * m * n));
@@ -245,7 +259,7 @@ std::vector<double> bounds(ref::Operand const& a, ref::Operand const& b, std::in
                    rows[i].scales[s], rows[i].powers[s], scales.data() + s * kLanes,
                    powers.data() + s * kLanes, lanes);
           bool const last_of_group = s + 1 == steps || (s + 1) * kStep % rules.group == 0;
-          if (rules.outside && last_of_group) end_group(scales.data() + s * kLanes, lanes);
+          if (rules.outside && last_of_group) end_group(rules, scales.data() + s * kLanes, lanes);
           if (s + 1 == steps || (arithmetic.split_k > 0 && (s + 1) * kStep % arithmetic.split_k == 0))
             end_split(lanes);
         }

@@ -19,7 +19,8 @@ struct Arithmetic {
     kHopper,       // e4m3 as two f16 steps of 16 on zero, then an FP32 addition
   };
   Unit unit = Unit::kBlockScaled;
-  bool a_outside = false, b_outside = false;  // FP32 factors: partial * a * b is rounded twice in FP32
+  bool a_outside = false,
+       b_outside = false;    // a part of that scale: partial * a * b is rounded twice in FP32
   std::int64_t split_k = 0;  // elements of k per split, whose sums are added in FP32; 0: no splits
 };
 

@@ -119,16 +119,14 @@ Dense make_dense(Case const& what, OperandCase const& how, bool is_a, std::int64
   Quantisation const quantisation{how.dtype, how.gran_mn, how.gran_k};
   fill_quantised(quantisation, rows, k, is_a ? 1.0f : 0.02f, seed, out.codes, out.scale_bytes, pool);
   if (what.data == DataKind::kHostile) {
-    // The first row of a is zero; scales of a lie at the lower end, those of b at the upper one. Where one operand has FP32
-    // scales and the other has not, only the other's act inside the MMA: products with them alone must fit FP32.
-    bool const mixed = (what.a.scale == ScaleFormat::kF32) != (what.b.scale == ScaleFormat::kF32);
-    int const low = mixed ? 31 : 4, high = mixed ? 215 : 242;
+    // The first row of a is zero; scales of a lie at the lower end, those of b at the upper one.
+    constexpr int kLow = 4, kHigh = 242;
     if (is_a) std::fill_n(out.codes.begin(), k * bits_of(how.dtype) / 8, std::byte{0});
     for (std::byte& byte : out.scale_bytes) {
       std::uint64_t const offset = random.below(9);
       bool const end = random.below(8) == 0;
-      byte = std::byte{static_cast<std::uint8_t>(is_a ? (end ? offset % 2 : low + offset)
-                                                      : (end ? high + 9 : high + offset))};
+      byte = std::byte{static_cast<std::uint8_t>(is_a ? (end ? offset % 2 : kLow + offset)
+                                                      : (end ? kHigh + 9 : kHigh + offset))};
     }
   }
   for (std::size_t i = 0; i < out.scale_floats.size(); ++i) {

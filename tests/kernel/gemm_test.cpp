@@ -55,6 +55,9 @@ std::vector<Case> kernel_cases() {
       gemm(DataKind::kRandom, 4, 40, 96, operand(kE2m1, kF32, 32), operand(kE2m1, kF32, 32), Dtype::kF32),
       gemm(DataKind::kHostile, 5, 40, 352, p32, operand(kE4m3, kBytes, 32), Dtype::kF32),
       gemm(DataKind::kHostile, 5, 40, 352, operand(kE4m3, kF32, 32), p32, Dtype::kF32),
+      gemm(DataKind::kHostile, 5, 40, 352, p32, operand(kE4m3, kF32, 128), Dtype::kF32),
+      gemm(DataKind::kHostile, 70, 72, 352, f128, fp4, Dtype::kF32),
+      gemm(DataKind::kHostile, 5, 40, 352, f128, operand(kE4m3, kF32, 32), Dtype::kF32),
       gemm(DataKind::kRandom, 2, 64, 4096, p128, p128),
       gemm(DataKind::kExact, 2, 64, 4096, p128, p128),
   };
@@ -139,6 +142,32 @@ TEST(Determinism12, TheSameBitsOnEveryBoard) {
   for (char const* device : {"emu:sm_121a", "emu:sm_120f", "emu:sm_120a:48"})
     EXPECT_EQ(run_on_device(context_of(device), data).after, first) << device;
 }
+
+class EveryReaderArrives : public testing::TestWithParam<std::string> {};
+
+/// The build for race checkers, in which each lane releases a stage by itself: another kernel, the same bits.
+TEST_P(EveryReaderArrives, GivesTheSameBits) {
+  set_option(Option::kBackgroundBuilds, "0");
+  set_option(Option::kEveryReaderArrives, "1");
+  Context context(GetParam());
+  bool const on = every_reader_arrives(context);  // the context remembers it from here on
+  set_option(Option::kEveryReaderArrives, "0");
+  ASSERT_TRUE(on);
+  ASSERT_FALSE(every_reader_arrives(context_of(GetParam())));
+  for (Case const& c :
+       {gemm(DataKind::kRandom, 4, 130, 2112, operand(kE4m3, kPacked, 128), operand(kE2m1, kPacked, 32)),
+        gemm(DataKind::kRandom, 140, 136, 640, operand(kE4m3, kF32, 128), operand(kE4m3, kPacked, 128))}) {
+    CaseData const data = make_data(c, 5, test_pool());
+    EXPECT_EQ(run_case(context, c, 5, test_pool()).status, Status::kPass) << c.name();
+    EXPECT_EQ(run_on_device(context, data).after, run_on_device(context_of(GetParam()), data).after)
+        << c.name();
+  }
+  EXPECT_EQ(context.kernels().counts().loaded, 2u);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EveryReaderArrives,
+                         testing::Values(std::string("emu:sm_120a"), std::string("emu:sm_90a")),
+                         [](auto const& info) { return test_name(info.param.substr(4)); });
 
 class MutationsOnDevice : public testing::TestWithParam<std::string> {};
 

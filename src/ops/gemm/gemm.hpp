@@ -38,6 +38,8 @@ struct GemmCall {
   Allocator* workspace = nullptr;  // null: the context's own
 };
 
+/// FP32 scales act as they are, never rounded; docs/kernels/gemm_mx.md has the order of arithmetic and its range. A partial sum
+/// that is finite once scaled never overflows on the way, but for two FP32 scales on SM 9.0: there partial * scale_a is FP32.
 /// Throws Error kBadArgument naming argument, value and expectation; then nothing was launched and d is untouched.
 /// m == 0 or n == 0: nothing happens. k == 0: d = c, or zeros.
 void fp8_fp4_gemm_nt(Context& context, GemmCall const& call);

@@ -39,17 +39,17 @@ GemmLaunch prepare(RecordingBackend& backend, GemmProblem const& problem) {
 
 TEST(GemmLaunch, FewRowsSwapTheOperands) {
   RecordingBackend backend;
-  GemmProblem const problem = problem_of(4, 1000, 1056);
+  GemmProblem const problem = problem_of(4, 1000, 4224);
   GemmLaunch const launch = prepare(backend, problem);
   GemmArgs const& args = launch.args;
   EXPECT_EQ(reinterpret_cast<DeviceAddress>(args.x.data), kB);
   EXPECT_EQ(reinterpret_cast<DeviceAddress>(args.y.data), kA);
   EXPECT_EQ(args.x.rows, 1000);
   EXPECT_EQ(args.y.rows, 4);
-  EXPECT_EQ(args.x.data_pitch, 528);
+  EXPECT_EQ(args.x.data_pitch, 2112);
   EXPECT_EQ(args.row_tiles, 16);
   EXPECT_EQ(args.col_tiles, 1);
-  EXPECT_EQ(args.k, 1056);
+  EXPECT_EQ(args.k, 4224);
   EXPECT_EQ(launch.spec.grid[0], 16u);
   EXPECT_EQ(launch.spec.grid[1], static_cast<unsigned>(args.splits));
   EXPECT_EQ(launch.spec.grid[2], 1u);
@@ -58,7 +58,7 @@ TEST(GemmLaunch, FewRowsSwapTheOperands) {
   EXPECT_EQ(launch.spec.dynamic_smem_bytes, static_cast<unsigned>(smem_map(plan).total));
   ASSERT_GT(args.splits, 1);
   EXPECT_EQ(launch.counters, 16u);
-  EXPECT_EQ(launch.partial_bytes, 16u * args.splits * 64 * 8 * 4);
+  EXPECT_EQ(launch.partial_bytes, 16u * args.splits * plan.tile_rows * plan.tile_cols * 4);
 }
 
 TEST(GemmLaunch, ManyRowsKeepTheOrder) {

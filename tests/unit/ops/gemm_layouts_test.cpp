@@ -1,6 +1,8 @@
 // The same product from every layout of its tensors has the same bits; an empty k gives c or zeros. On the emulator.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -166,6 +168,75 @@ TEST_P(GemmLayoutsOn, BothRecipesOfTheEinsumGiveTheSameBits) {
       if (first.empty()) first = answer;
       EXPECT_EQ(std::memcmp(answer.data(), first.data(), answer.size() * 4), 0) << flat << " " << gran_n;
     }
+  }
+}
+
+/// Sums of few bits: e2m1 beside e4m3 in its own container gives what the widened form gives. Both sides of the MMA.
+TEST_P(GemmLayoutsOn, NativeE2m1IsTheSameProduct) {
+  for (std::int64_t m : {3, 70}) {
+    for (bool fp4_is_a : {false, true}) {
+      std::int64_t const n = 45, k = 416, groups = 13;
+      std::int64_t const wide_rows = fp4_is_a ? n : m, narrow_rows = fp4_is_a ? m : n;
+      auto wide = random_bytes(static_cast<std::size_t>(wide_rows * k), 1, 0x20);
+      for (auto& byte : wide) byte = static_cast<std::uint8_t>(byte + 0x28);  // 0.25 to 3.75
+      auto const narrow = random_bytes(static_cast<std::size_t>(narrow_rows * k / 2), 2, 256);
+      std::vector<std::uint8_t> const ones(static_cast<std::size_t>(std::max(m, n) * groups), 127);
+      TensorView const wide_view =
+          contiguous_view(place(wide, wide_rows, k, 1, k, 1, 0), Dtype::kE4m3, {wide_rows, k});
+      TensorView const narrow_view = contiguous_view(place(narrow, narrow_rows, k / 2, 1, k / 2, 1, 0),
+                                                     Dtype::kI8, {narrow_rows, k / 2});
+      GemmCall call;
+      call.recipe = {1, 1, 32};
+      call.a = fp4_is_a ? narrow_view : wide_view;
+      call.b = fp4_is_a ? wide_view : narrow_view;
+      call.scale_a = contiguous_view(place(ones, m, groups, 1, groups, 1, 0), Dtype::kUe8m0, {m, groups});
+      call.scale_b = contiguous_view(place(ones, n, groups, 1, groups, 1, 0), Dtype::kUe8m0, {n, groups});
+      std::vector<float> answers[2];
+      for (bool native : {false, true}) {
+        call.d = contiguous_view(allocate(static_cast<std::size_t>(m * n) * 4), Dtype::kF32, {m, n});
+        GemmProblem const problem = check_gemm(call);
+        GemmCandidate candidate = choose_gemm(shape_of(problem), context->arch()).ranked.front();
+        candidate.plan.native_e2m1 = native;
+        launch_gemm(*context, problem, candidate, nullptr, nullptr);
+        context->backend().synchronize(nullptr);
+        answers[native] = read_rows(call.d.data, m, n, n);
+      }
+      EXPECT_NE(answers[0], std::vector<float>(answers[0].size(), 0.0f));
+      EXPECT_EQ(answers[1], answers[0]) << "m " << m << (fp4_is_a ? ", a is e2m1" : ", b is e2m1");
+    }
+  }
+}
+
+/// FP32 scales whose product with what stands beside them inside an MMA, or with a partial sum, would leave FP32's range.
+TEST_P(GemmLayoutsOn, ScalesAtBothEndsOfTheRange) {
+  std::int64_t const m = 2, n = 8, k = 128;
+  struct Pair {
+    float a;
+    std::uint8_t b;
+  };
+  std::vector<Pair> const pairs{{0x1.8p-120f, 251}, {0x1.8p-126f, 254}, {0x1.8p120f, 1}, {0x1.8p127f, 0},
+                                {-0x1.8p100f, 20},  {0x1.8p-130f, 254}, {0.0f, 254},     {0x1.8p-148f, 254},
+                                {0x1p-140f, 200},   {0x1p127f, 3}};
+  auto const ones = std::vector<std::uint8_t>(static_cast<std::size_t>(n * k), 0x38);
+  for (Pair const& pair : pairs) {
+    GemmCall call;
+    call.recipe = {1, 1, 128};
+    call.a = contiguous_view(place(ones, m, k, 1, k, 1, 0), Dtype::kE4m3, {m, k});
+    call.b = contiguous_view(place(ones, n, k, 1, k, 1, 0), Dtype::kE4m3, {n, k});
+    std::vector<std::uint8_t> scale_a(static_cast<std::size_t>(m * 4));
+    for (std::int64_t i = 0; i < m; ++i) std::memcpy(&scale_a[static_cast<std::size_t>(4 * i)], &pair.a, 4);
+    call.scale_a = contiguous_view(place(scale_a, m, 1, 4, 1, 1, 0), Dtype::kF32, {m, 1});
+    call.scale_b = contiguous_view(
+        place(std::vector<std::uint8_t>(static_cast<std::size_t>(n), pair.b), n, 1, 1, 1, 1, 0),
+        Dtype::kUe8m0, {n, 1});
+    call.d = contiguous_view(allocate(static_cast<std::size_t>(m * n) * 4), Dtype::kF32, {m, n});
+    double const expected =
+        128.0 * static_cast<double>(pair.a) * (pair.b == 0 ? 0x1p-127 : std::ldexp(1.0, pair.b - 127));
+    fp8_fp4_gemm_nt(*context, call);
+    context->backend().synchronize(nullptr);
+    EXPECT_EQ(read_rows(call.d.data, m, n, n),
+              std::vector<float>(static_cast<std::size_t>(m * n), static_cast<float>(expected)))
+        << pair.a << " and byte " << int{pair.b};
   }
 }
 
