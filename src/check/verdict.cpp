@@ -16,11 +16,11 @@ struct Worst {
   std::int64_t batch = 0, row = 0, col = 0;
 };
 
-bool same_bits(Dtype dtype, std::byte const* got, double exact) {
-  std::array<std::byte, 4> expected{};
-  store_element(dtype, expected.data(), exact);
-  if (exact == 0) return load_element(dtype, got) == 0;
-  return std::memcmp(got, expected.data(), static_cast<std::size_t>(bits_of(dtype) / 8)) == 0;
+/// The value that `dtype` holds for `exact`.
+double rounded(Dtype dtype, double exact) {
+  std::array<std::byte, 4> bits{};
+  store_element(dtype, bits.data(), exact);
+  return load_element(dtype, bits.data());
 }
 
 bool is_poison(Dtype dtype, std::byte const* at) {
@@ -60,10 +60,11 @@ Verdict judge(CaseData const& data, std::span<double const> bounds, std::span<st
           after.data() + data.d.start + (z * data.d_batch_stride + i * data.d_pitch) * size;
       for (std::int64_t j = 0; j < what.n; ++j, ++total) {
         double const exact = data.exact[static_cast<std::size_t>(total)];
-        double const bound = bounds[static_cast<std::size_t>(total)];
-        double const error = std::fabs(load_element(what.d, row + j * size) - exact);
-        bool bad = !(error <= bound);
-        if (what.data == DataKind::kExact) bad = !same_bits(what.d, row + j * size, exact);
+        bool const bitwise = what.data == DataKind::kExact;
+        double const bound = bitwise ? 0.0 : bounds[static_cast<std::size_t>(total)];
+        double const error =
+            std::fabs(load_element(what.d, row + j * size) - (bitwise ? rounded(what.d, exact) : exact));
+        bool const bad = !(error <= bound);
         wrong += bad;
         unwritten += is_poison(what.d, row + j * size);
         double ratio = std::isnan(error) ? HUGE_VAL : bound > 0 ? error / bound : error > 0 ? HUGE_VAL : 0.0;

@@ -13,9 +13,9 @@ namespace deepwell::check {
 
 struct Verdict {
   bool pass = false;
-  double error = 0,
-         bound =
-             0;  // |d - exact| and its bound at the element that comes closest to its bound (or passes it)
+  // |d - exact| and its bound at the element that comes closest to its bound (or passes it). For kExact: the distance to the
+  // exact value rounded once, and 0.
+  double error = 0, bound = 0;
   std::string reason;  // empty when it passes
 };
 

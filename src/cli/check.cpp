@@ -61,14 +61,17 @@ class Report {
                 {"verdict", Table::Align::kLeft, 12}}) {}
 
   void add(check::Case const& what, check::Outcome const& outcome) {
-    add(name_of(what.op), what.name(), what.tensors(), name_of(what.data), outcome);
+    bool const bitwise = what.data == check::DataKind::kExact;
+    add(name_of(what.op), what.name(), what.tensors(), name_of(what.data), outcome,
+        bitwise ? fmt::format("{:.2g} / bitwise", outcome.error)
+                : fmt::format("{:.2g} / {:.2g}", outcome.error, outcome.bound));
   }
   void add(check::LayoutCase const& what, check::Outcome const& outcome) {
-    add("layout", what.name(), what.name().substr(7), "powers", outcome);
+    add("layout", what.name(), what.name().substr(7), "powers", outcome, "bitwise");
   }
 
   void add(std::string const& op, std::string const& name, std::string const& tensors,
-           std::string const& data, check::Outcome const& outcome) {
+           std::string const& data, check::Outcome const& outcome, std::string const& distance) {
     ++counts_[static_cast<int>(outcome.status)];
     if (json_) {
       print_line({{"op", op},
@@ -83,8 +86,7 @@ class Report {
       return;
     }
     bool const ran = outcome.status == check::Status::kPass || outcome.status == check::Status::kFail;
-    table_.add({op, tensors, data, device_, outcome.kernel,
-                ran ? fmt::format("{:.2g} / {:.2g}", outcome.error, outcome.bound) : "",
+    table_.add({op, tensors, data, device_, outcome.kernel, ran ? distance : "",
                 ran ? fmt::format("{:.2f}", outcome.seconds * 1e3) : "", name_of(outcome.status)});
     if (outcome.status != check::Status::kPass)
       notes_ += fmt::format("{}: {}: {}\n", name_of(outcome.status), name, outcome.reason);

@@ -57,6 +57,39 @@ class Usage(unittest.TestCase):
                 self.assertEqual(result.stdout, "")
 
 
+class Check(unittest.TestCase):
+    FIELDS = ["op", "case", "device", "kernel", "status", "error", "bound", "seconds", "reason"]
+
+    def test_json_has_its_fields_on_every_line(self):
+        result = run("check", "--json", "--filter", "3x40x96")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertGreater(len(lines), 1)
+        for line in lines:
+            self.assertEqual(list(line), self.FIELDS)
+            self.assertEqual(line["status"], "pass", line)
+            self.assertEqual(line["device"], "emu:sm_120a")
+            self.assertGreater(line["seconds"], 0)
+            self.assertLessEqual(line["error"], line["bound"])
+
+    def test_exact_data_are_said_to_be_compared_bitwise(self):
+        result = run("check", "--filter", "exact 3x40x64")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("0 / bitwise", result.stdout)
+
+    def test_every_mutation_is_rejected(self):
+        result = run("check", "--mutate", "--json", "--filter", " 1x72x352")
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual({line["status"] for line in lines}, {"pass"})
+        self.assertEqual({line["mutation"]: line["verdict"] for line in lines}["none"], "accepted")
+        self.assertLessEqual({"zero d", "stale d", "half-written d", "last k group dropped", "c dropped"},
+                             {line["mutation"] for line in lines if line["verdict"] == "rejected"})
+
+    def test_no_case_is_bad_usage(self):
+        self.assertEqual(run("check", "--filter", "no such case").returncode, 2)
+
+
 class Isa(unittest.TestCase):
     def rows(self, *arguments):
         result = run("isa", "--json", *arguments)
