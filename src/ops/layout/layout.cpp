@@ -126,6 +126,8 @@ void check_call(ScaleLayoutCall const& call) {
   }
 }
 
+constexpr std::int64_t kMostBlocks = 1024;  // of a grid along columns and groups; the kernel steps by as many
+
 std::uint32_t grid(std::int64_t size, std::int64_t most) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(size, 1, most));
 }
@@ -136,7 +138,12 @@ void launch(Context& context, TensorView const& from, int rows_per_scale, Tensor
   Scales const source = scales_of(from);
   Scales const target = scales_of(to);
   if (target.groups == 0 || target.rows == 0 || target.columns == 0) return;
-  for (std::int64_t size : {target.groups, target.rows, source.columns}) checks::check_size("scale", size);
+  for (std::int64_t size : {target.groups, target.rows, source.columns}) {
+    // A step past the end still has to be an int.
+    if (size > checks::kMaxSize - kMostBlocks)
+      throw bad_argument("scale.shape", describe(from),
+                         fmt::format("sizes of at most {}", checks::kMaxSize - kMostBlocks));
+  }
   int const from_bytes = bits_of(from.dtype) / 8;
   ScaleLayoutPlan const plan{.from = from.dtype == Dtype::kF32 ? Dtype::kF32 : Dtype::kUe8m0, .to = to.dtype};
   ScaleLayoutArgs args{};
@@ -162,7 +169,7 @@ void launch(Context& context, TensorView const& from, int rows_per_scale, Tensor
   });
   LaunchSpec spec;
   spec.grid = {grid(ceil_div(target.rows, kScaleLayoutThreads), std::numeric_limits<int>::max()),
-               grid(target.columns, 1024), grid(target.groups, 1024)};
+               grid(target.columns, kMostBlocks), grid(target.groups, kMostBlocks)};
   spec.threads = kScaleLayoutThreads;
   spec.stream = stream;
   context.launch(kernel, spec, args);

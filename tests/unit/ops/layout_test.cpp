@@ -342,6 +342,21 @@ TEST(ScaleLayoutRule, MistakesAreNamed) {
   expect_bad("num_groups", [](ScaleLayoutCall& c) { c.num_groups = 0; });
 }
 
+TEST(ScaleLayoutRule, SizesThatNoKernelCanCountAreRefused) {
+  Context context("null:sm_120a");
+  std::int64_t const columns = 2147483647 - 2 * 128 - 100;
+  TensorView const from = contiguous_view(0x1000, Dtype::kF32, {1, columns});
+  TensorView to = mn_major_scale_layout(from).view;
+  to.data = std::uint64_t{1} << 45;
+  try {
+    write_scale_layout(context, from, to, nullptr);
+    FAIL() << "accepted";
+  } catch (Error const& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kBadArgument);
+    EXPECT_EQ(error.argument(), "scale.shape");
+  }
+}
+
 TEST(ScaleLayoutRule, OutputsAreChecked) {
   Context context(std::make_unique<RecordingBackend>());
   ScaleLayoutCall const call{.scale = contiguous_view(kScale, Dtype::kF32, {100, 9}),
