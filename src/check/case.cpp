@@ -108,6 +108,22 @@ void add_edges(List& list) {
       list.add(c);
     }
   }
+  // Blocks of 128 rows on both sides.
+  for (ScaleFormat a : {kF32, kBytes}) {
+    for (int gran_k : {32, 128}) {
+      Case c = sized(DataKind::kRandom, gran_k == 32 ? 140 : 6, 200, 352);
+      c.a = operand(kE4m3, a, gran_k, 128);
+      c.b = operand(gran_k == 32 ? kE2m1 : kE4m3, a == kF32 ? kBytes : kF32, gran_k, 128);
+      list.add(c);
+    }
+  }
+  // Calls that say nothing about granularities.
+  for (ScaleFormat b : {kF32, kBytes, kPacked}) {
+    Case c = sized(DataKind::kRandom, 4, 200, 512);
+    c.a = operand(kE4m3, b, 128), c.b = operand(kE4m3, b, 128, b == kPacked ? 1 : 128);
+    c.default_recipe = true;
+    list.add(c);
+  }
   // The ragged case that is also the emulator's yardstick.
   Case c = sized(DataKind::kRandom, 200, 264, 640);
   c.a = operand(kE4m3, kPacked, 128), c.b = operand(kE4m3, kPacked, 128);
@@ -259,6 +275,7 @@ std::string Case::name() const {
                                 operand_name(b), name_of(d), pitch_name(d_pitch), c_name);
   if (op == Op::kEinsum)
     out += fmt::format(" {}{}", token_major ? "token-major" : "group-major", flat_weights ? " flat" : "");
+  if (default_recipe) out += " default recipe";
   if (!label.empty()) out += " " + label;
   return out;
 }

@@ -58,6 +58,8 @@ std::vector<Case> kernel_cases() {
       gemm(DataKind::kHostile, 5, 40, 352, p32, operand(kE4m3, kF32, 128), Dtype::kF32),
       gemm(DataKind::kHostile, 70, 72, 352, f128, fp4, Dtype::kF32),
       gemm(DataKind::kHostile, 5, 40, 352, f128, operand(kE4m3, kF32, 32), Dtype::kF32),
+      gemm(DataKind::kRandom, 140, 136, 352, operand(kE4m3, kBytes, 32, 128), operand(kE4m3, kF32, 128, 128)),
+      gemm(DataKind::kExact, 5, 200, 352, operand(kE2m1, kF32, 32, 128), operand(kE2m1, kBytes, 128, 128)),
       gemm(DataKind::kRandom, 2, 64, 4096, p128, p128),
       gemm(DataKind::kExact, 2, 64, 4096, p128, p128),
   };
