@@ -78,11 +78,11 @@ class Check(unittest.TestCase):
         self.assertIn("0 / bitwise", result.stdout)
 
     def test_every_mutation_is_rejected(self):
-        result = run("check", "--mutate", "--json", "--filter", " 1x72x352")
+        result = run("check", "--mutate", "--json")
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual({line["status"] for line in lines}, {"pass"})
-        self.assertEqual({line["mutation"]: line["verdict"] for line in lines}["none"], "accepted")
+        self.assertEqual({line["verdict"] for line in lines if line["mutation"] == "none"}, {"accepted"})
         self.assertLessEqual({"zero d", "stale d", "half-written d", "last k group dropped", "c dropped"},
                              {line["mutation"] for line in lines if line["verdict"] == "rejected"})
 
