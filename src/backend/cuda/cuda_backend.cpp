@@ -123,6 +123,8 @@ PoolHandle CudaBackend::pool() {
 DeviceAddress CudaBackend::allocate_async(std::size_t bytes, Stream stream) {
   check_allocation(bytes);
   CurrentContext const current(*device_);
+  // A capture in global mode forbids stream-ordered allocation to every thread, also on streams outside the capture.
+  RelaxedCapture const relaxed(*device_);
   DevicePointer address = 0;
   DW_CU(device_->driver(), fmt::format("{}, {} bytes", describe_stream(*device_, stream), bytes),
         cuMemAllocFromPoolAsync, &address, bytes, pool(), handle_of(stream));
@@ -131,6 +133,7 @@ DeviceAddress CudaBackend::allocate_async(std::size_t bytes, Stream stream) {
 
 void CudaBackend::release_async(DeviceAddress address, Stream stream) {
   CurrentContext const current(*device_);
+  RelaxedCapture const relaxed(*device_);
   DW_CU(device_->driver(), fmt::format("{}, address {:#x}", describe_stream(*device_, stream), address),
         cuMemFreeAsync, address, handle_of(stream));
 }
