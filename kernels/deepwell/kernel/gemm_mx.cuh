@@ -43,14 +43,11 @@ struct GemmMx {
   static constexpr int kYTiles = P.tile_cols / P.warps_cols / 8;
   static constexpr bool kK64 = Target::kBlockScaled && uses_k64(P);
   static constexpr int kSteps = kK64 ? 2 : 4;  // MMA steps per stage
-  static constexpr bool kMixed = P.x != P.y;
 
   // Which operand's scales the MMA applies as a whole.
   static constexpr bool kXInside = Target::kBlockScaled && P.x_scale == ScaleKind::kUe8m0;
   static constexpr bool kYInside = Target::kBlockScaled && P.y_scale == ScaleKind::kUe8m0;
   static constexpr bool kAllInside = kXInside && kYInside;
-  // FP32 scales that turn out to be powers of two go inside as well.
-  static constexpr bool kMayGoInside = Target::kBlockScaled && !kAllInside;
   // Elements of k that share their outside scales.
   static constexpr int kOutsideK =
       (!kXInside && P.x_gran_k == 32) || (!kYInside && P.y_gran_k == 32) ? 32 : 128;
@@ -291,16 +288,13 @@ struct GemmMx {
   }
 
   __device__ static void multiply_stage(Accumulators& acc, Stage const& stage) {
-    if constexpr (Target::kBlockScaled) {
-      ScaleWords words;
-      bool const inside = load_scale_words(words, stage);
-      if (kAllInside || inside) {
-        multiply_inside(acc, stage, words);
-        return;
-      }
-      if constexpr (kMayGoInside) multiply_outside(acc, stage, words);
+    ScaleWords words{};
+    bool inside = false;
+    if constexpr (Target::kBlockScaled) inside = load_scale_words(words, stage);
+    if constexpr (kAllInside) {
+      multiply_inside(acc, stage, words);
     } else {
-      multiply_outside(acc, stage, ScaleWords{});
+      multiply_scaled(acc, stage, words, inside);
     }
   }
 
@@ -356,40 +350,69 @@ struct GemmMx {
     }
   }
 
-  /// Fragments of y are loaded again for each x tile: held, they and the partial sums would spill.
-  __device__ static void multiply_outside(Accumulators& acc, Stage const& stage, ScaleWords const& words) {
+  /// Where `inside` says that the MMA applied all there is, its sums go on from acc; else they start from zero and are scaled. One
+  /// text for both: the instructions are the same, and twice as many take twice as long to compile.
+  __device__ static void multiply_scaled(Accumulators& acc, Stage const& stage, ScaleWords const& words,
+                                         bool inside) {
     constexpr int kStepsPerGroup = 4 / kGroups;
-    int const g = stage.lane / 4;
-    int const t = stage.lane % 4;
+    uint32 y[kYTiles][kSteps][2];
+#pragma unroll
+    for (int j = 0; j < kYTiles; ++j)
+      load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
     unrolled<0, kXTiles>([&]<int kI>() {
       uint32 x[kSteps][4];
       load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);
-      unrolled<0, kYTiles>([&]<int kJ>() {
-        uint32 y[kSteps][2];
-        load_col_fragments<kYForm, kSteps>(y, stage.y, stage.col + 8 * kJ, stage.lane);
-        unrolled<0, kGroups>([&]<int kGroup>() {
-          float partial[4] = {};
-          unrolled<kGroup * kStepsPerGroup, (kGroup + 1) * kStepsPerGroup>(
-              [&]<int kStep>() { mma<kI, kJ, kStep>(partial, x[kStep], y[kStep], words); });
-          uint32 scale_x[2] = {};
-          uint32 scale_y[2] = {};
+      unrolled<0, kGroups>([&]<int kGroup>() {
+        float partial[kYTiles][4];
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            if constexpr (!kXInside) {
-              scale_x[half] = outside_scale<P.x_scale, P.x_gran_k, P.tile_rows>(
-                  stage.scale_x, stage.row + 16 * kI + g + 8 * half, kGroup, stage);
-            }
-            if constexpr (!kYInside) {
-              scale_y[half] = outside_scale<P.y_scale, P.y_gran_k, P.tile_cols>(
-                  stage.scale_y, stage.col + 8 * kJ + 2 * t + half, kGroup, stage);
-            }
-          }
+        for (int j = 0; j < kYTiles; ++j) {
 #pragma unroll
-          for (int e = 0; e < 4; ++e)
-            acc[kI][kJ][e] = promote(partial[e], scale_x[e / 2], scale_y[e % 2], acc[kI][kJ][e]);
+          for (int e = 0; e < 4; ++e) partial[j][e] = inside ? acc[kI][j][e] : 0.0f;
+        }
+        unrolled<kGroup * kStepsPerGroup, (kGroup + 1) * kStepsPerGroup>([&]<int kStep>() {
+          unrolled<0, kYTiles>(
+              [&]<int kJ>() { mma<kI, kJ, kStep>(partial[kJ], x[kStep], y[kJ][kStep], words); });
         });
+        if (inside) {
+#pragma unroll
+          for (int j = 0; j < kYTiles; ++j) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) acc[kI][j][e] = partial[j][e];
+          }
+        } else {
+          promote_tiles(acc[kI], partial, stage, stage.row + 16 * kI, kGroup);
+        }
       });
     });
+  }
+
+  /// The sums of one x tile and one group of k into acc; `row` is the tile's first row.
+  __device__ static void promote_tiles(float (&acc)[kYTiles][4], float const (&partial)[kYTiles][4],
+                                       Stage const& stage, int row, int group) {
+    int const g = stage.lane / 4;
+    int const t = stage.lane % 4;
+    uint32 scale_x[2] = {};
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if constexpr (!kXInside) {
+        scale_x[half] = outside_scale<P.x_scale, P.x_gran_k, P.tile_rows>(stage.scale_x, row + g + 8 * half,
+                                                                          group, stage);
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < kYTiles; ++j) {
+      uint32 scale_y[2] = {};
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        if constexpr (!kYInside) {
+          scale_y[half] = outside_scale<P.y_scale, P.y_gran_k, P.tile_cols>(
+              stage.scale_y, stage.col + 8 * j + 2 * t + half, group, stage);
+        }
+      }
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        acc[j][e] = promote(partial[j][e], scale_x[e / 2], scale_y[e % 2], acc[j][e]);
+    }
   }
 
   /// Sums to d, through shared memory that the ring no longer needs.
