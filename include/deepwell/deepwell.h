@@ -88,6 +88,8 @@ DW_API char const* dw_context_target(dw_context* context);
 DW_API dw_status dw_context_set_pdl(dw_context* context, int on);
 /* How often kernels noted `note` ("lossy_scale") on this device; no synchronisation. */
 DW_API dw_status dw_context_notes(dw_context* context, char const* note, uint32_t* out);
+/* DW_BAD_ARGUMENT, naming note and count, when kernels have noted something since the last call; else DW_OK. No synchronisation. */
+DW_API dw_status dw_context_raise_notes(dw_context* context);
 
 /* Device memory for tools and tests; operations take workspace from dw_allocator. */
 DW_API dw_status dw_memory_allocate(dw_context* context, size_t bytes, void** out);

@@ -243,6 +243,10 @@ dw_status dw_context_notes(dw_context* context, char const* note, std::uint32_t*
   });
 }
 
+dw_status dw_context_raise_notes(dw_context* context) {
+  return guarded([&] { context_of(context).raise_notes(); });
+}
+
 dw_status dw_memory_allocate(dw_context* context, std::size_t bytes, void** out) {
   return guarded([&] {
     present(out, "out") =

@@ -80,6 +80,14 @@ void Context::log_note(int index) {
               backend_->read_note(index), name_of(note));
 }
 
+void Context::raise_note(int index, std::uint32_t count) {
+  Note const note = static_cast<Note>(index);
+  throw Error(
+      ErrorCode::kBadArgument,
+      fmt::format("{}: {} ({} so far, note \"{}\")", device().id, describe(note), count, name_of(note)),
+      name_of(note), fmt::format("{} so far", count), "none");
+}
+
 DeviceAddress Context::counters(std::size_t count, Stream stream) {
   // The driver refuses to name a stream that is being captured; within one capture handles tell streams apart.
   std::uint64_t const capture = backend_->capture_id(stream);

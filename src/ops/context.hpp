@@ -89,6 +89,16 @@ class Context {
     backend_->launch(kernel, spec, std::as_bytes(std::span(&args, 1)));
   }
 
+  /// Throws Error kBadArgument (argument: the note's name, got: how often) when kernels have noted something since the last
+  /// call, once for what has come since then. For callers that want an error where the library only counts and logs. Never
+  /// waits for the device: synchronise first to hear of work that is still running.
+  void raise_notes() {
+    for (int i = 0; i < static_cast<int>(Note::kCount); ++i) {
+      std::uint32_t const count = backend_->read_note(i);
+      if (note_raised_[i].exchange(count, std::memory_order_relaxed) != count) raise_note(i, count);
+    }
+  }
+
   /// Logs each kind of note that kernels have made, once for each context, without waiting for the device: at every launch
   /// what earlier ones noted, and at the end of the context.
   void log_notes() {
@@ -140,11 +150,14 @@ class Context {
   };
   DeviceAddress take_counter_bytes(std::size_t bytes);
   void log_note(int index);
+  void raise_note(int index, std::uint32_t count);
 
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<Allocator> allocator_;
   KernelStore kernels_;
   std::atomic<bool> pdl_;
+  std::array<std::atomic<std::uint32_t>, static_cast<std::size_t>(Note::kCount)>
+      note_raised_{};  // counts told
   std::array<std::atomic<bool>, static_cast<std::size_t>(Note::kCount)> note_logged_{};
 
   std::mutex counters_mutex_;

@@ -186,6 +186,8 @@ TEST_F(CApi, ScaleLayouts) {
   EXPECT_EQ(dw_context_notes(context, "lossy_scale", &notes), DW_OK);
   EXPECT_EQ(notes, 0u);
   EXPECT_EQ(dw_context_notes(context, "other", &notes), DW_BAD_ARGUMENT);
+  EXPECT_EQ(dw_context_raise_notes(context), DW_OK);
+  EXPECT_EQ(dw_context_raise_notes(nullptr), DW_BAD_ARGUMENT);
 }
 
 TEST_F(CApi, Memory) {

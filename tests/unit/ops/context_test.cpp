@@ -124,6 +124,24 @@ TEST(Context, CountersFollowTheStreamNotItsHandle) {
   EXPECT_NE(counters(3), plain);
 }
 
+TEST(Context, RaisesNotesOnRequest) {
+  Context context("null:sm_120a");
+  auto* const notes = reinterpret_cast<std::uint32_t*>(context.backend().notes_address());
+  EXPECT_NO_THROW(context.raise_notes());
+  notes[static_cast<int>(Note::kLossyScale)] = 5;
+  try {
+    context.raise_notes();
+    FAIL() << "nothing was raised";
+  } catch (Error const& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kBadArgument);
+    EXPECT_EQ(error.argument(), "lossy_scale");
+    EXPECT_EQ(error.got(), "5 so far");
+  }
+  EXPECT_NO_THROW(context.raise_notes());  // told
+  notes[static_cast<int>(Note::kLossyScale)] = 6;
+  EXPECT_THROW(context.raise_notes(), Error);
+}
+
 TEST(Context, LogsEachNoteOnce) {
   CapturedLog const log;
   {
