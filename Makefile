@@ -12,7 +12,7 @@ TOOLKIT = export PATH="$$(tools/toolkit_path.sh):$$PATH"
 help:  ## this list
 	@echo "make run        set up, build, write $(SAMPLE) if there is none, check every operation on the best device"
 	@echo "make test       set up, build everything, run all tests"
-	@echo "make test-all   the same, with every kernel compiled by every compiler for every target"
+	@echo "make test-all   the same, with every kernel compiled by every compiler and several releases of NVRTC for every target (hours)"
 	@echo "make build      set up and build without running anything"
 	@echo "make format     clang-format the C++ and CUDA sources (format-check: only say what would change)"
 	@echo "make clean      remove the build folder and the sample (the Python environment stays)"
@@ -49,6 +49,7 @@ test-all: setup-test
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j$(JOBS)
 	@$(TOOLKIT) && DEEPWELL_COMPILE_ALL=1 python3 tools/run_tests.py $(BUILD) --jobs $(JOBS)
+	@tools/compile_releases.sh $(BUILD) all
 
 format:
 	@git ls-files '*.cpp' '*.hpp' '*.h' '*.cuh' | xargs -r clang-format-14 -i
