@@ -29,17 +29,18 @@ Arch const& arch_by_target(std::string_view target) {
     if (arch.target == target) return arch;
     known += fmt::format("{}{}", known.empty() ? "" : ", ", arch.target);
   }
-  throw Error(ErrorCode::kUnsupported, fmt::format("target: got {}, expected one of {}", target, known), "target",
-              std::string(target), known);
+  throw Error(ErrorCode::kUnsupported, fmt::format("target: got {}, expected one of {}", target, known),
+              "target", std::string(target), known);
 }
 
 Arch const& arch_by_capability(int major, int minor) {
   for (Arch const& arch : kArchs) {
     if (arch.major == major && arch.minor == minor) return arch;
   }
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("device: compute capability {}.{} is not served (9.0, 12.0 and 12.1 are)", major, minor), "device",
-              fmt::format("{}.{}", major, minor), "9.0, 12.0 or 12.1");
+  throw Error(
+      ErrorCode::kUnsupported,
+      fmt::format("device: compute capability {}.{} is not served (9.0, 12.0 and 12.1 are)", major, minor),
+      "device", fmt::format("{}.{}", major, minor), "9.0, 12.0 or 12.1");
 }
 
 }  // namespace deepwell

@@ -15,12 +15,12 @@ struct Arch {
   int smem_per_cta = 0;
   int smem_per_sm = 0;
   int max_threads_per_sm = 0;
-  int default_sm_count = 0;        // of the largest board, for emulated devices
-  bool block_scaled_mma = false;   // mma.sync kind::mxf8f6f4 / mxf4nvf4
-  double min_cuda = 0;             // first CUDA release whose compilers know the target
+  int default_sm_count = 0;       // of the largest board, for emulated devices
+  bool block_scaled_mma = false;  // mma.sync kind::mxf8f6f4 / mxf4nvf4
+  double min_cuda = 0;            // first CUDA release whose compilers know the target
 };
 
 std::span<Arch const> all_archs();
-Arch const& arch_by_target(std::string_view target);          // throws Error kUnsupported naming the known ones
-Arch const& arch_by_capability(int major, int minor);         // the row that serves a device
+Arch const& arch_by_target(std::string_view target);   // throws Error kUnsupported naming the known ones
+Arch const& arch_by_capability(int major, int minor);  // the row that serves a device
 }  // namespace deepwell

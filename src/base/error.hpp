@@ -23,7 +23,8 @@ char const* name_of(ErrorCode code);
 /// `expected` what would have been right; each may be empty when it has no meaning.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, std::string message, std::string argument = {}, std::string got = {}, std::string expected = {})
+  Error(ErrorCode code, std::string message, std::string argument = {}, std::string got = {},
+        std::string expected = {})
       : std::runtime_error(std::move(message)),
         code_(code),
         argument_(std::move(argument)),
@@ -49,7 +50,7 @@ Error with_context(Error const& error, std::string_view context);
 }  // namespace deepwell
 
 // DW_CHECK(condition, code, format, ...): throws deepwell::Error when the condition does not hold.
-#define DW_CHECK(condition, code, ...)                                                              \
-  do {                                                                                              \
+#define DW_CHECK(condition, code, ...)                                                                  \
+  do {                                                                                                  \
     if (!(condition)) throw ::deepwell::Error(::deepwell::ErrorCode::code, ::fmt::format(__VA_ARGS__)); \
   } while (0)

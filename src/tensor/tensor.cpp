@@ -24,7 +24,8 @@ bool TensorView::contiguous() const {
 }
 
 TensorView contiguous_view(std::uint64_t data, Dtype dtype, std::initializer_list<std::int64_t> shape) {
-  TensorView view{.data = data, .dtype = dtype, .rank = static_cast<int>(shape.size()), .shape = {}, .strides = {}};
+  TensorView view{
+      .data = data, .dtype = dtype, .rank = static_cast<int>(shape.size()), .shape = {}, .strides = {}};
   int axis = 0;
   for (std::int64_t extent : shape) view.shape[axis++] = extent;
   std::int64_t stride = 1;
@@ -38,7 +39,8 @@ TensorView contiguous_view(std::uint64_t data, Dtype dtype, std::initializer_lis
 std::string describe(TensorView const& view) {
   auto shape = std::span(view.shape).first(view.rank);
   auto strides = std::span(view.strides).first(view.rank);
-  return fmt::format("[{}] {}, strides ({})", fmt::join(shape, ", "), name_of(view.dtype), fmt::join(strides, ", "));
+  return fmt::format("[{}] {}, strides ({})", fmt::join(shape, ", "), name_of(view.dtype),
+                     fmt::join(strides, ", "));
 }
 
 }  // namespace deepwell

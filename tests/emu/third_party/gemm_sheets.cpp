@@ -36,7 +36,8 @@ Finding run_tinygemm(Kernel& kernel, std::mt19937& random, bool with_bias) {
     Params params;
     params.add(out.address()).add(dactivations.address()).add(dweights.address());
     params.add(with_bias ? dbias.address() : std::uint64_t{0}).add(m).add(n).add(k);
-    params.add(bf16_map(dweights.address(), m, k, 16), 128).add(bf16_map(dactivations.address(), n, k, 8), 128);
+    params.add(bf16_map(dweights.address(), m, k, 16), 128)
+        .add(bf16_map(dactivations.address(), n, k, 8), 128);
     kernel.launch(memory,
                   {.grid = {3, static_cast<std::uint32_t>(n + 7) / 8, 1},
                    .block = {384, 1, 1},
