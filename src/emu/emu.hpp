@@ -90,12 +90,15 @@ struct LaunchConfig {
 };
 
 struct Options {
-  bool check =
-      true;  // bounds, alignment and poison checks (bounds always hold: the process is never at risk)
-  std::uint64_t seed = 0;  // warp interleaving, CTA order, completion time of asynchronous copies
-  std::uint64_t max_steps =
-      0;            // warp-instructions per CTA before the run is stopped as endless; 0: a generous default
-  int threads = 0;  // host threads; 0: all cores
+  /// Alignment, poison, races, barriers, copies, dependencies between launches. Bounds always hold: the process is never at
+  /// risk. A checked run is deterministic: it uses one host thread, and the seed alone decides what happens when.
+  bool check = true;
+  /// Warp interleaving, CTA order, completion times of asynchronous copies, and the policy they follow: seed 0 is fair, of
+  /// any four seeds in a row one completes copies as early as may be and one as late as may be.
+  std::uint64_t seed = 0;
+  /// Warp-instructions per CTA before the run is stopped as endless; 0: a generous default.
+  std::uint64_t max_steps = 0;
+  int threads = 0;  // host threads of runs without checks; 0: all cores
 };
 
 struct Statistics {
@@ -105,12 +108,58 @@ struct Statistics {
   std::map<std::string, std::uint64_t> by_opcode;  // warp-instructions by opcode ("add.rn.f32")
 };
 
-/// Runs one grid to its end. Throws Error (kDevice) with a report that names kernel, CTA, warp, lane, PTX line and source
-/// line for: an access outside every allocation, a misaligned access, poison that reaches a global store, a branch, an
-/// address or an MMA, a trap, a deadlock (who waits on what), an exceeded step limit, a resource limit.
+/// What a report is about.
+enum class Finding : std::uint8_t {
+  kProgram,     // a trap, an operand or state that the instruction does not allow
+  kMemory,      // outside every allocation, misaligned, read-only
+  kPoison,      // a value that was never defined reaches a store, a branch, an address or an MMA
+  kRace,        // two accesses that nothing orders
+  kBarrier,     // a barrier or mbarrier used wrongly
+  kDeadlock,    // nothing can move, or the program does not end
+  kCopy,        // an asynchronous copy used wrongly, or left behind at exit
+  kTensorMap,   // a tensor map used wrongly
+  kDependency,  // programmatic dependent launch used wrongly
+  kResource,    // more shared memory, threads or CTAs than the target has
+};
+char const* name_of(Finding finding);  // "race"
+
+/// What a checker found: an Error (kDevice) whose message names kernel, CTA, warp, lane, PTX line and source line, for a race
+/// both accesses and the edge that is missing.
+class Report : public Error {
+ public:
+  Report(Finding finding, std::string message, std::string kernel)
+      : Error(ErrorCode::kDevice, std::move(message), std::move(kernel), name_of(finding)),
+        finding_(finding) {}
+  Finding finding() const { return finding_; }
+
+ private:
+  Finding finding_;
+};
+
+/// Runs one grid to its end. Throws a Report for what the checkers find, in `argument` the kernel, in `got` the finding.
 Statistics launch(Module const& module, std::string_view kernel, LaunchConfig const& config,
                   std::span<std::byte const> params, Memory& memory, Options const& options,
                   Profile const& profile);
+
+/// One launch of a list.
+struct GridLaunch {
+  std::shared_ptr<Module const> module;
+  std::string kernel;
+  LaunchConfig config;
+  std::vector<std::byte> params;
+  /// Launches with the same number run in order; others may overlap.
+  int stream = 0;
+  /// Programmatic dependent launch: may start when every CTA of the launch before it on its stream has issued
+  /// griddepcontrol.launch_dependents or ended; without it, when that launch is complete.
+  bool programmatic = false;
+  /// Launches (indices into the list, lower than its own) that must be complete before this one starts, as after events.
+  std::vector<std::size_t> after;
+};
+
+/// Runs launches as streams would, overlapping where they may, under one seed. Returns when all are complete; one entry of
+/// the result per launch. Throws a Report as launch() does, also for races between launches.
+std::vector<Statistics> launch_list(std::span<GridLaunch const> launches, Memory& memory,
+                                    Options const& options, Profile const& profile);
 
 /// What cuTensorMapEncodeTiled takes, as plain data, encoded in 128 bytes of the machine's own format. Values of the enums
 /// are CUDA's. `base` is a device address; `strides_bytes` has rank - 1 entries. Throws Error on what the driver rejects.

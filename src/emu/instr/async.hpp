@@ -14,16 +14,19 @@
 
 namespace deepwell::emu {
 
-/// Runs `body`; an Error without a report becomes one about this instruction and lane.
+/// Runs `body`; an Error that is not a Report becomes one about this instruction and lane.
 template <class Body>
-auto reported(Warp& warp, Instr const& instr, int lane, Body const& body) {
+auto reported(Warp& warp, Instr const& instr, int lane, Body const& body,
+              Finding finding = Finding::kProgram) {
   std::string message;
   try {
     return body();
+  } catch (Report const&) {
+    throw;
   } catch (Error const& error) {
     message = error.what();
   }
-  fail(warp, instr, lane, message);
+  fail(warp, instr, lane, message, finding);
 }
 
 /// The space that a family's `.shared`, `.shared::cta`, `.shared::cluster` or missing modifier names: shared or generic.

@@ -65,7 +65,8 @@ Place shared_place(Cta& cta, std::uint64_t address, std::size_t bytes) {
                    access == Access::kRead    ? "read"
                    : access == Access::kWrite ? "write"
                                               : "atomic",
-                   bytes, describe_address(*warp.cta, space, address), why));
+                   bytes, describe_address(*warp.cta, space, address), why),
+       Finding::kMemory);
 }
 
 }  // namespace

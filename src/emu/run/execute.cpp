@@ -221,9 +221,9 @@ std::string describe_fragment(Warp& warp, Fragment const& fragment) {
 }
 
 [[noreturn]] void report_deadlock(Cluster& cluster, std::string_view kind) {
-  throw Error(ErrorCode::kDevice,
-              fmt::format("kernel {}: {}\n{}", cluster.launch->kernel, kind, describe_waits(cluster)),
-              "kernel", std::string(cluster.launch->kernel), "a program that ends");
+  throw Report(Finding::kDeadlock,
+               fmt::format("kernel {}: {}\n{}", cluster.launch->kernel, kind, describe_waits(cluster)),
+               std::string(cluster.launch->kernel));
 }
 
 void run_completion(Cluster& cluster) {
@@ -333,11 +333,13 @@ void start_warp(Warp& warp, Cta& cta, int id) {
 
 }  // namespace
 
-std::array<std::uint32_t, 3> Warp::tid(int lane) const {
-  auto const& block = launch->config.block;
-  auto const linear = static_cast<std::uint32_t>(id) * kLanes + static_cast<std::uint32_t>(lane);
+std::array<std::uint32_t, 3> thread_of(Launch const& launch, int warp_id, int lane) {
+  auto const& block = launch.config.block;
+  auto const linear = static_cast<std::uint32_t>(warp_id) * kLanes + static_cast<std::uint32_t>(lane);
   return {linear % block[0], linear / block[0] % block[1], linear / block[0] / block[1]};
 }
+
+std::array<std::uint32_t, 3> Warp::tid(int lane) const { return thread_of(*launch, id, lane); }
 
 void Cluster::post(std::string what, std::function<void()> run, std::uint64_t typical) {
   // Mostly soon, sometimes much later: a program that relies on either is found.

@@ -68,9 +68,9 @@ void fill_constants(Launch& launch, Module::Impl const& module, std::vector<std:
 
 void check_shape(Launch& launch, Function const& function) {
   auto const bad = [&](std::string const& what, std::string const& got, std::string const& expected) {
-    throw Error(ErrorCode::kDevice,
-                fmt::format("kernel {}: {} is {}, expected {}", launch.kernel, what, got, expected), what,
-                got, expected);
+    throw Report(Finding::kResource,
+                 fmt::format("kernel {}: {} is {}, expected {}", launch.kernel, what, got, expected),
+                 std::string(launch.kernel));
   };
   auto const text = [](auto const& shape) { return fmt::format("({},{},{})", shape[0], shape[1], shape[2]); };
   LaunchConfig const& config = launch.config;
@@ -247,11 +247,12 @@ class GridRun {
             std::uint64_t const seen = progress_.load();
             if (std::exchange(seen_before, seen) != seen) idle = 0;
             if (++idle > kMaxIdleQuanta * mine.size()) {
-              throw Error(ErrorCode::kDevice, fmt::format("kernel {}: livelock: every resident CTA spins and "
-                                                          "{} of {} clusters have started (the board "
-                                                          "holds {} at once)\n{}",
-                                                          launch_.kernel, started_, total_, resident_limit_,
-                                                          describe_waits(*mine[0])));
+              throw Report(
+                  Finding::kDeadlock,
+                  fmt::format("kernel {}: livelock: every resident CTA spins and {} of {} clusters have "
+                              "started (the board holds {} at once)\n{}",
+                              launch_.kernel, started_, total_, resident_limit_, describe_waits(*mine[0])),
+                  std::string(launch_.kernel));
             }
             break;
           }
@@ -357,6 +358,15 @@ Statistics launch(Module const& module, std::string_view kernel, LaunchConfig co
   GridRun run(launch);
   run.run(threads);
   return run.statistics(impl);
+}
+
+std::vector<Statistics> launch_list(std::span<GridLaunch const> launches, Memory& memory,
+                                    Options const& options, Profile const& profile) {
+  std::vector<Statistics> out;
+  for (GridLaunch const& one : launches) {
+    out.push_back(launch(*one.module, one.kernel, one.config, one.params, memory, options, profile));
+  }
+  return out;
 }
 
 }  // namespace deepwell::emu

@@ -188,8 +188,14 @@ struct Warp {
   alignas(64) Bits128 sink_[kLanes]{};
 };
 
-/// Throws Error kDevice: kernel, CTA, warp, lane (-1: none in particular), PTX line and text, source line, then `message`.
-[[noreturn]] void fail(Warp& warp, Instr const& instr, int lane, std::string const& message);
+/// Throws a Report: kernel, CTA, warp, lane (-1: none in particular), PTX line and text, source line, then `message`.
+[[noreturn]] void fail(Warp& warp, Instr const& instr, int lane, std::string const& message,
+                       Finding finding = Finding::kProgram);
+
+/// "kernel k, CTA (0,0,0), warp 1, lane 2 (thread (34,0,0)), k.ptx:12 `st...` (k.cu:7)"; lane -1: none in particular.
+std::string describe_place(Cta const& cta, int warp_id, int lane, Instr const& instr);
+/// Coordinates in its CTA of a lane.
+std::array<std::uint32_t, 3> thread_of(Launch const& launch, int warp_id, int lane);
 
 /// A named barrier of a CTA.
 struct NamedBarrier {

@@ -6,30 +6,50 @@
 
 namespace deepwell::emu {
 
-void fail(Warp& warp, Instr const& instr, int lane, std::string const& message) {
-  Cta const& cta = *warp.cta;
+char const* name_of(Finding finding) {
+  switch (finding) {
+    case Finding::kProgram: return "program";
+    case Finding::kMemory: return "memory";
+    case Finding::kPoison: return "poison";
+    case Finding::kRace: return "race";
+    case Finding::kBarrier: return "barrier";
+    case Finding::kDeadlock: return "deadlock";
+    case Finding::kCopy: return "copy";
+    case Finding::kTensorMap: return "tensor-map";
+    case Finding::kDependency: return "dependency";
+    case Finding::kResource: return "resource";
+  }
+  return "?";
+}
+
+std::string describe_place(Cta const& cta, int warp_id, int lane, Instr const& instr) {
   InstrText const& info = *instr.info;
-  std::string where = fmt::format("kernel {}, CTA ({},{},{}), warp {}", warp.launch->kernel, cta.id[0],
-                                  cta.id[1], cta.id[2], warp.id);
+  std::string where = fmt::format("kernel {}, CTA ({},{},{}), warp {}", cta.launch->kernel, cta.id[0],
+                                  cta.id[1], cta.id[2], warp_id);
   if (lane >= 0) {
-    auto const tid = warp.tid(lane);
+    auto const tid = thread_of(*cta.launch, warp_id, lane);
     where += fmt::format(", lane {} (thread ({},{},{}))", lane, tid[0], tid[1], tid[2]);
   }
-  Module::Impl const& module = warp.launch->module->impl();
+  Module::Impl const& module = cta.launch->module->impl();
   where += fmt::format(", {}:{} `{}`", module.source_name, info.line, info.text);
   if (info.source_file != 0) {
     auto const file = module.files.find(info.source_file);
     where += fmt::format(" ({}:{})", file == module.files.end() ? "?" : file->second, info.source_line);
   }
-  throw Error(ErrorCode::kDevice, fmt::format("{}: {}", where, message), std::string(warp.launch->kernel),
-              message, {});
+  return where;
+}
+
+void fail(Warp& warp, Instr const& instr, int lane, std::string const& message, Finding finding) {
+  throw Report(finding, fmt::format("{}: {}", describe_place(*warp.cta, warp.id, lane, instr), message),
+               std::string(warp.launch->kernel));
 }
 
 void Warp::report_poison(Instr const& instr, Value const& value, Mask mask, char const* what) {
   Mask const bad = poison_of(value) & mask;
   fail(*this, instr, std::countr_zero(bad),
        fmt::format("{} ({}) was never defined (lanes {:#010x})", what, function->register_names[value.number],
-                   bad));
+                   bad),
+       Finding::kPoison);
 }
 
 void Warp::propagate_slow(Instr const& instr, Mask mask) {
