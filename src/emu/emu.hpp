@@ -93,6 +93,8 @@ struct Options {
   /// Alignment, poison, races, barriers, copies, dependencies between launches. Bounds always hold: the process is never at
   /// risk. A checked run is deterministic: it uses one host thread, and the seed alone decides what happens when.
   bool check = true;
+  /// With `check`: races and dependencies between launches. Costs most of the checks' time where memory is touched.
+  bool race = true;
   /// Warp interleaving, CTA order, completion times of asynchronous copies, and the policy they follow: seed 0 is fair, of
   /// any four seeds in a row one completes copies as early as may be and one as late as may be.
   std::uint64_t seed = 0;

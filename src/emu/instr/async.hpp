@@ -11,6 +11,7 @@
 #include "emu/instr/instr.hpp"
 #include "emu/mem/mbarrier.hpp"
 #include "emu/mem/tma.hpp"
+#include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
 
@@ -63,9 +64,11 @@ class CtaBulkMemory : public BulkMemory {
 /// One asynchronous copy of a thread, or of several threads of one warp instruction.
 struct AsyncCopy {
   Instr const* instr = nullptr;
+  ObservedOperation observed;
   bool source_read = false;
   bool done = false;
-  bool waited = false;                       // a wait_group has covered it
+  Mask waited = 0, read_waited = 0;          // lanes whose wait_group has covered it, or its reads
+  Mask signalled = 0;                        // lanes whose cp.async.mbarrier.arrive has covered it
   std::vector<std::function<void()>> after;  // run once, when it is done
 };
 using AsyncCopyPtr = std::shared_ptr<AsyncCopy>;
@@ -76,8 +79,18 @@ struct CopyGroups {
   std::deque<std::vector<AsyncCopyPtr>> committed;
 
   void commit();
-  /// Whether all groups but the latest `pending` are done (or have read their source). Marks them as waited for.
-  bool wait(std::size_t pending, bool only_read);
+  /// Whether all groups but the latest `pending` are done (or have read their source).
+  bool done(std::size_t pending, bool only_read) const;
+  /// Calls f(copy) for the copies of those groups.
+  template <class F>
+  void for_each(std::size_t pending, F const& f) const {
+    std::size_t const last = committed.size() > pending ? committed.size() - pending : 0;
+    for (std::size_t i = 0; i < last; ++i) {
+      for (AsyncCopyPtr const& copy : committed[i]) f(copy);
+    }
+  }
+  /// Copies that no cp.async.mbarrier.arrive of the lane has covered before; they count as covered from now on.
+  std::vector<AsyncCopyPtr> not_signalled(int lane);
   /// Copies that are not done, committed or not.
   std::vector<AsyncCopyPtr> unfinished() const;
 };

@@ -76,24 +76,18 @@ void CtaBulkMemory::write_shared(std::uint32_t address, std::span<std::byte cons
 void CopyGroups::commit() {
   while (!committed.empty() &&
          std::all_of(committed.front().begin(), committed.front().end(),
-                     [](AsyncCopyPtr const& copy) { return copy->done && copy->waited; })) {
+                     [](AsyncCopyPtr const& copy) { return copy->done && copy->waited != 0; })) {
     committed.pop_front();
   }
   committed.push_back(std::move(open));
   open.clear();
 }
 
-bool CopyGroups::wait(std::size_t pending, bool only_read) {
-  std::size_t const last = committed.size() > pending ? committed.size() - pending : 0;
-  for (std::size_t i = 0; i < last; ++i) {
-    for (AsyncCopyPtr const& copy : committed[i]) {
-      if (!(only_read ? copy->source_read : copy->done)) return false;
-    }
-  }
-  for (std::size_t i = 0; i < last; ++i) {
-    for (AsyncCopyPtr const& copy : committed[i]) copy->waited = true;
-  }
-  return true;
+bool CopyGroups::done(std::size_t pending, bool only_read) const {
+  bool all = true;
+  for_each(pending,
+           [&](AsyncCopyPtr const& copy) { all = all && (only_read ? copy->source_read : copy->done); });
+  return all;
 }
 
 std::vector<AsyncCopyPtr> CopyGroups::unfinished() const {
@@ -106,6 +100,22 @@ std::vector<AsyncCopyPtr> CopyGroups::unfinished() const {
   for (AsyncCopyPtr const& copy : open) {
     if (!copy->done) out.push_back(copy);
   }
+  return out;
+}
+
+std::vector<AsyncCopyPtr> CopyGroups::not_signalled(int lane) {
+  Mask const bit = Mask{1} << lane;
+  std::vector<AsyncCopyPtr> out;
+  auto const take = [&](AsyncCopyPtr const& copy) {
+    if ((copy->signalled & bit) == 0) {
+      copy->signalled |= bit;
+      out.push_back(copy);
+    }
+  };
+  // What was signalled before and is done need not be looked at again.
+  std::erase_if(open, [&](AsyncCopyPtr const& copy) { return copy->done && (copy->signalled & bit) != 0; });
+  for_each(0, take);
+  for (AsyncCopyPtr const& copy : open) take(copy);
   return out;
 }
 
@@ -134,10 +144,11 @@ WarpCopies& copies_of(Warp& warp) {
         CopyGroups const& groups = copies.bulk[static_cast<std::size_t>(lane)];
         auto check = [&](std::vector<AsyncCopyPtr> const& group) {
           for (AsyncCopyPtr const& copy : group) {
-            if (!copy->waited) {
+            if ((copy->waited | copy->read_waited) == 0) {
               fail(warp, *copy->instr, lane,
                    "the CTA ended without waiting (cp.async.bulk.wait_group[.read]) until this copy had read "
-                   "shared memory");
+                   "shared memory",
+                   Finding::kCopy);
             }
           }
         };
@@ -256,8 +267,15 @@ Outcome exec_cp_async(Warp& warp, Instr const& instr, Mask mask) {
   });
   auto const copy = std::make_shared<AsyncCopy>();
   copy->instr = &instr;
+  copy->observed = ObservedOperation(warp, instr, mask, false);
   WarpCopies& copies = copies_of(warp);
-  for_lanes(mask, [&](int lane) { copies.plain[static_cast<std::size_t>(lane)].open.push_back(copy); });
+  std::size_t next = 0;
+  for_lanes(mask, [&](int lane) {
+    copies.plain[static_cast<std::size_t>(lane)].open.push_back(copy);
+    PlainPiece const& piece = pieces[next++];
+    if (piece.read != 0) copy->observed.place(lane, piece.from, piece.read, race::kRead);
+    copy->observed.place(lane, piece.to, bytes, race::kWrite);
+  });
   post_copy(warp, instr, first, "cp.async", [copy, bytes, pieces = std::move(pieces)] {
     for (PlainPiece const& piece : pieces) {
       std::memset(piece.to.data, 0, bytes);
@@ -297,19 +315,55 @@ Outcome exec_commit(Warp& warp, Instr const&, Mask mask) {
   return Outcome::kNext;
 }
 
+/// The lanes have waited for these copies: for all they do, or until they had read their source.
+class Waits {
+ public:
+  Waits(Warp& warp, Instr const& instr, bool only_read) : warp_(warp), instr_(instr), only_read_(only_read) {}
+  void add(AsyncCopyPtr const& copy, int lane) {
+    Mask const bit = Mask{1} << lane;
+    Mask& waited = only_read_ ? copy->read_waited : copy->waited;
+    if ((waited & bit) != 0) return;
+    waited |= bit;
+    for (auto& [known, lanes] : lanes_of_) {
+      if (known == copy.get()) {
+        lanes |= bit;
+        return;
+      }
+    }
+    lanes_of_.emplace_back(copy.get(), bit);
+  }
+  void tell() const {
+    for (auto const& [copy, lanes] : lanes_of_) copy->observed.waited(warp_, instr_, lanes, !only_read_);
+  }
+
+ private:
+  Warp& warp_;
+  Instr const& instr_;
+  bool only_read_;
+  std::vector<std::pair<AsyncCopy*, Mask>> lanes_of_;
+};
+
 // aux[0]: groups that may be pending; aux[1]: .read.
 template <bool kBulk>
 Outcome exec_wait_group(Warp& warp, Instr const& instr, Mask mask) {
   WarpCopies& copies = copies_of(warp);
+  auto const groups = [&](int lane) -> CopyGroups& {
+    return (kBulk ? copies.bulk : copies.plain)[static_cast<std::size_t>(lane)];
+  };
+  bool const only_read = instr.aux[1] != 0;
   bool done = true;
+  for_lanes(mask, [&](int lane) { done = done && groups(lane).done(instr.aux[0], only_read); });
+  if (!done) {
+    warp.wait_for(kBulk ? "its bulk copy groups, all but {0}" : "its cp.async groups, all but {0}",
+                  instr.aux[0]);
+    return Outcome::kBlocked;
+  }
+  Waits waits(warp, instr, only_read);
   for_lanes(mask, [&](int lane) {
-    CopyGroups& groups = (kBulk ? copies.bulk : copies.plain)[static_cast<std::size_t>(lane)];
-    done = done && groups.wait(instr.aux[0], instr.aux[1] != 0);
+    groups(lane).for_each(instr.aux[0], [&](AsyncCopyPtr const& copy) { waits.add(copy, lane); });
   });
-  if (done) return Outcome::kNext;
-  warp.wait_for(kBulk ? "its bulk copy groups, all but {0}" : "its cp.async groups, all but {0}",
-                instr.aux[0]);
-  return Outcome::kBlocked;
+  waits.tell();
+  return Outcome::kNext;
 }
 
 template <bool kBulk>
@@ -331,7 +385,14 @@ Outcome exec_wait_all(Warp& warp, Instr const& instr, Mask mask) {
     warp.wait_for("all its cp.async copies");
     return Outcome::kBlocked;
   }
-  return exec_commit<false>(warp, instr, mask);
+  exec_commit<false>(warp, instr, mask);
+  Waits waits(warp, instr, false);
+  for_lanes(mask, [&](int lane) {
+    copies.plain[static_cast<std::size_t>(lane)].for_each(
+        0, [&](AsyncCopyPtr const& copy) { waits.add(copy, lane); });
+  });
+  waits.tell();
+  return Outcome::kNext;
 }
 
 // Operand: the mbarrier. The arrival happens when all earlier cp.async of the lane are done; without .noinc it is counted
@@ -346,16 +407,21 @@ Outcome exec_copy_arrive(Warp& warp, Instr const& instr, Mask mask) {
       std::uint32_t const barrier = shared_address(space, at[lane], "the mbarrier");
       Cta* const cta = warp.cta;
       mbarrier_read(*cta, barrier);
+      observe_mbarrier_use(warp, instr, lane, barrier, true);
       if (instr.aux[1] == 0) mbarrier_change(*cta, barrier, [](Mbarrier& object) { object.add_pending(); });
-      auto arrive = [&warp, &instr, lane, cta, barrier] {
-        post_copy(warp, instr, lane, "cp.async.mbarrier.arrive", [cta, barrier] {
+      auto& groups = copies.plain[static_cast<std::size_t>(lane)];
+      auto const covered = groups.not_signalled(lane);
+      auto arrive = [&warp, &instr, lane, cta, barrier, covered] {
+        post_copy(warp, instr, lane, "cp.async.mbarrier.arrive", [cta, barrier, covered, lane] {
+          for (AsyncCopyPtr const& copy : covered)
+            copy->observed.done_in_phase(*cta, barrier, Mask{1} << lane);
           mbarrier_change(*cta, barrier, [](Mbarrier& object) { object.arrive(1); });
         });
       };
-      auto const open = copies.plain[static_cast<std::size_t>(lane)].unfinished();
-      auto const left = std::make_shared<std::size_t>(open.size());
-      if (open.empty()) arrive();
-      for (AsyncCopyPtr const& copy : open) {
+      auto const unfinished = groups.unfinished();
+      auto const left = std::make_shared<std::size_t>(unfinished.size());
+      if (unfinished.empty()) arrive();
+      for (AsyncCopyPtr const& copy : unfinished) {
         copy->after.push_back([left, arrive] {
           if (--*left == 0) arrive();
         });
@@ -376,6 +442,7 @@ Exec bind_copy_arrive(Instr& instr, BindContext const&) {
 AsyncCopyPtr bulk_copy(Warp& warp, Instr const& instr, int lane) {
   auto copy = std::make_shared<AsyncCopy>();
   copy->instr = &instr;
+  copy->observed = ObservedOperation(warp, instr, Mask{1} << lane, true);
   copies_of(warp).bulk[static_cast<std::size_t>(lane)].open.push_back(copy);
   return copy;
 }
@@ -399,6 +466,16 @@ Outcome exec_bulk_load(Warp& warp, Instr const& instr, Mask mask) {
       std::uint64_t const source = from[lane];
       bool const shared_source = instr.aux[3] != 0;
       if (!shared_source) in_global(source, "the source");
+      ObservedOperation const observed(warp, instr, Mask{1} << lane, true);
+      if (shared_source) {
+        observed.shared(lane, *cta, shared_address(Space::kShared, source, "the source"), bytes, race::kRead);
+      } else {
+        observed.global(lane, source, bytes, race::kRead);
+      }
+      for (Destination const& target : targets) {
+        observed.shared(lane, *cta, target.address, bytes, race::kWrite);
+        observed.signals(lane, *cta, target.mbarrier);
+      }
       post_copy(warp, instr, lane, "cp.async.bulk", [=] {
         CtaBulkMemory memory(*cta);
         std::vector<std::byte> data(bytes);
@@ -410,6 +487,7 @@ Outcome exec_bulk_load(Warp& warp, Instr const& instr, Mask mask) {
         }
         for (Destination const& target : targets) {
           memory.write_shared(target.address, data, valid);
+          observed.done_in_phase(*cta, target.mbarrier);
           mbarrier_change(*cta, target.mbarrier, [&](Mbarrier& object) { object.complete_tx(bytes); });
         }
       });
@@ -425,9 +503,9 @@ Exec bind_bulk_load(Instr& instr, BindContext const&) {
 }
 
 /// Queues the two halves of a store: `gather` reads shared memory, `apply` changes global memory.
-void post_store(Warp& warp, Instr const& instr, int lane, std::function<std::vector<GlobalPiece>()> gather,
+void post_store(Warp& warp, Instr const& instr, int lane, AsyncCopyPtr const& copy,
+                std::function<std::vector<GlobalPiece>()> gather,
                 std::function<void(std::vector<GlobalPiece> const&)> apply) {
-  AsyncCopyPtr const copy = bulk_copy(warp, instr, lane);
   post_copy(warp, instr, lane, "bulk store (reading shared memory)", [=, &warp, &instr] {
     auto const pieces = std::make_shared<std::vector<GlobalPiece>>(gather());
     copy->source_read = true;
@@ -437,6 +515,13 @@ void post_store(Warp& warp, Instr const& instr, int lane, std::function<std::vec
       finish(*copy);
     });
   });
+}
+
+/// A reduction is atomic per element.
+std::uint16_t write_kind(Instr const& instr) {
+  if (instr.aux[4] == 0) return race::kWrite;
+  return static_cast<std::uint16_t>(race::kRead | race::kWrite | race::kStrong |
+                                    race::scope_bits(race::Scope::kGpu));
 }
 
 // aux[4]: reduction + 1, 0 for a store; aux[5]: element type.
@@ -469,8 +554,14 @@ Outcome exec_bulk_store(Warp& warp, Instr const& instr, Mask mask) {
       check_aligned(target, 16, "the destination");
       std::uint64_t const byte_mask =
           instr.aux[2] != 0 ? warp.lane_of(instr.v(static_cast<int>(instr.aux[2])), lane) : 0xffff;
+      AsyncCopyPtr const copy = bulk_copy(warp, instr, lane);
+      copy->observed.shared(lane, *cta, at, bytes, race::kRead);
+      for (std::size_t i = 0; i < bytes; i += byte_mask == 0xffff ? bytes : 1) {
+        if (byte_mask != 0xffff && (byte_mask >> (i % 16) & 1) == 0) continue;
+        copy->observed.global(lane, target + i, byte_mask == 0xffff ? bytes : 1, write_kind(instr));
+      }
       post_store(
-          warp, instr, lane,
+          warp, instr, lane, copy,
           [=] {
             CtaBulkMemory memory(*cta);
             GlobalPiece whole{target, std::vector<std::byte>(bytes), all_valid(bytes),
@@ -553,6 +644,11 @@ Outcome exec_bulk_reduce_shared(Warp& warp, Instr const& instr, Mask mask) {
       check_aligned(source, 16, "the source");
       auto const target = destinations(warp, instr, lane, at,
                                        shared_address(Space::kShared, barrier[lane], "the mbarrier"))[0];
+      ObservedOperation const observed(warp, instr, Mask{1} << lane, true);
+      observed.shared(lane, *cta, source, bytes, race::kRead);
+      observed.shared(lane, *cta, target.address, bytes,
+                      race::kRead | race::kWrite | race::kStrong | race::scope_bits(race::Scope::kCluster));
+      observed.signals(lane, *cta, target.mbarrier);
       post_copy(warp, instr, lane, "cp.reduce.async.bulk", [=] {
         CtaBulkMemory memory(*cta);
         std::vector<std::byte> data(bytes), with(bytes);
@@ -562,6 +658,7 @@ Outcome exec_bulk_reduce_shared(Warp& warp, Instr const& instr, Mask mask) {
         reduce_elements(op, type, data, with);
         for (std::size_t i = 0; i < bytes; ++i) valid[i] = valid[i] && with_valid[i];
         memory.write_shared(target.address, data, valid);
+        observed.done_in_phase(*cta, target.mbarrier);
         mbarrier_change(*cta, target.mbarrier, [&](Mbarrier& object) { object.complete_tx(bytes); });
       });
     });
@@ -579,6 +676,7 @@ Exec bind_bulk_reduce_shared(Instr& instr, BindContext const&) {
 struct TensorOperand {
   TensorMapSpec map;
   std::vector<std::int32_t> coordinates;
+  Place place;
 };
 
 /// The tensor map and coordinates that `[map, {c0, ...}]` names. Reports through fail() by itself.
@@ -586,12 +684,15 @@ TensorOperand tensor_operand(Warp& warp, Instr const& instr, Operand const& oper
                              int lane) {
   Place const place = resolve(warp, instr, lane, Space::kGeneric, address, 128, 64, Access::kRead);
   TensorOperand out;
+  out.place = place;
   if (warp.check && !place.initialised(128)) {
     fail(warp, instr, lane,
          fmt::format("the tensor map at {} was never written completely",
-                     describe_address(*warp.cta, Space::kGeneric, address)));
+                     describe_address(*warp.cta, Space::kGeneric, address)),
+         Finding::kTensorMap);
   }
-  out.map = reported(warp, instr, lane, [&] { return unpack_tensor_map(std::span(place.data, 128)); });
+  out.map = reported(
+      warp, instr, lane, [&] { return unpack_tensor_map(std::span(place.data, 128)); }, Finding::kTensorMap);
   for (Value const& element : operand.elements) {
     out.coordinates.push_back(
         static_cast<std::int32_t>(static_cast<std::uint32_t>(warp.lane_of(element, lane))));
@@ -628,9 +729,17 @@ Outcome exec_tensor_load(Warp& warp, Instr const& instr, Mask mask) {
       for (Destination const& target : targets) {
         Tile const tile = instr.aux[3] != 0 ? Tile::gather4(from.map, from.coordinates, target.address)
                                             : Tile(from.map, from.coordinates, target.address);
-        post_copy(warp, instr, lane, "cp.async.bulk.tensor load", [cta, tile, target] {
+        ObservedOperation const observed(warp, instr, Mask{1} << lane, true);
+        if (warp.launch->race != nullptr) {
+          observed.tensor_map(lane, from.place);
+          ObservingMemory effects(observed, lane, *cta);
+          tile.load(effects);
+          observed.signals(lane, *cta, target.mbarrier);
+        }
+        post_copy(warp, instr, lane, "cp.async.bulk.tensor load", [cta, tile, target, observed] {
           CtaBulkMemory memory(*cta);
           tile.load(memory);
+          observed.done_in_phase(*cta, target.mbarrier);
           mbarrier_change(*cta, target.mbarrier,
                           [&](Mbarrier& object) { object.complete_tx(tile.transaction_bytes()); });
         });
@@ -666,8 +775,15 @@ Outcome exec_tensor_store(Warp& warp, Instr const& instr, Mask mask) {
       Tile const tile(to.map, to.coordinates, shared_address(Space::kShared, from[lane], "the source"));
       auto const type = static_cast<TensorMapType>(to.map.data_type);
       if (instr.aux[4] != 0) check_reduce(static_cast<ReduceOp>(instr.aux[4] - 1), type);
+      AsyncCopyPtr const copy = bulk_copy(warp, instr, lane);
+      if (warp.launch->race != nullptr) {
+        copy->observed.tensor_map(lane, to.place);
+        ObservingMemory effects(copy->observed, lane, *cta);
+        for (GlobalPiece const& piece : tile.gather(effects))
+          copy->observed.global(lane, piece.address, piece.data.size(), write_kind(instr));
+      }
       post_store(
-          warp, instr, lane,
+          warp, instr, lane, copy,
           [cta, tile] {
             CtaBulkMemory memory(*cta);
             return tile.gather(memory);

@@ -5,6 +5,7 @@
 
 #include "emu/instr/lanes.hpp"
 #include "emu/mem/memory.hpp"
+#include "emu/run/observe.hpp"
 #include "num/arithmetic.hpp"
 
 namespace deepwell::emu {
@@ -108,7 +109,7 @@ u64 modify(Place const& place, Update const& how, u64 value, u64 compare) {
   return old;
 }
 
-/// aux: Space, Op, Kind, bytes, elements, first source operand (1: atom, 0 elsewhere is red).
+/// aux: Space, Op, Kind, bytes, elements, MemoryOrder.
 template <bool kReturns>
 Outcome atomic(Warp& w, Instr const& i, Mask mask) {
   auto const space = static_cast<Space>(i.aux[0]);
@@ -124,8 +125,9 @@ Outcome atomic(Warp& w, Instr const& i, Mask mask) {
   addresses_of(w, i, address_operand, mask, address);
   Mask poison[8] = {};
   bool changed = false;
+  Place places[kLanes];
   for_lanes(mask, [&](int lane) {
-    Place place = resolve(w, i, lane, space, address[lane], total, total, Access::kReadWrite);
+    Place place = places[lane] = resolve(w, i, lane, space, address[lane], total, total, Access::kReadWrite);
     if (place.space == Space::kLocal || place.space == Space::kParam)
       fail(w, i, lane, "atomics are for global and shared memory");
     how.flush = how.kind == Kind::kF32 && place.space == Space::kGlobal;
@@ -166,6 +168,12 @@ Outcome atomic(Warp& w, Instr const& i, Mask mask) {
     }
   });
   if (changed) ++w.cta->cluster->progress;
+  observe(w, i,
+          {.mask = mask,
+           .places = places,
+           .bytes = total,
+           .kind = race::kRead | race::kWrite,
+           .order = MemoryOrder::from_bits(i.aux[5])});
   if (kReturns && w.check) {
     for (std::size_t k = 0; k < count; ++k) w.set_poison(i.ops[0].elements[k], mask, poison[k]);
   }
@@ -202,6 +210,7 @@ Exec bind_atomic(Instr& i, BindContext const&) {
       i.aux[3] = type.bytes;
     }
   }
+  i.aux[5] = memory_order(i, true).bits();
   i.aux[4] = i.has(".v2") ? 2 : i.has(".v4") ? 4 : i.has(".v8") ? 8 : 1;
   if (i.aux[4] > 1 && static_cast<Space>(i.aux[0]) != Space::kGlobal)
     throw unsupported(i, "vector atomics are for .global alone");

@@ -2,13 +2,21 @@
 #include <bit>
 
 #include "emu/instr/lanes.hpp"
+#include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
 namespace {
 
 enum class Action : u32 { kSync, kArrive, kRedAnd, kRedOr, kRedPopc };
 
+/// Of the race checker: the barrier's number in its team.
+u32 race_number(Cta const& cta, u32 id) { return cta.rank << 8 | id; }
+
 void finish(Cta& cta, NamedBarrier& barrier) {
+  if (cta.launch->race != nullptr) {
+    auto const id = static_cast<u32>(&barrier - cta.barriers.data());
+    cta.launch->race->complete(*cta.cluster->team, race_number(cta, id));
+  }
   barrier.last_and = barrier.red_and;
   barrier.last_or = barrier.red_or;
   barrier.last_popc = barrier.red_popc;
@@ -37,7 +45,7 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
   auto const action = static_cast<Action>(i.aux[0]);
   bool const aligned = i.aux[1] != 0;
   u32 const id = uniform(w, i, i.v(static_cast<int>(i.aux[2])), mask, "the barrier number");
-  if (id >= 16) fail(w, i, -1, fmt::format("barrier {}, 0 to 15 exist", id));
+  if (id >= 16) fail(w, i, -1, fmt::format("barrier {}, 0 to 15 exist", id), Finding::kBarrier);
   Cta& cta = *w.cta;
   NamedBarrier& b = cta.barriers[id];
   u64& token = w.token();
@@ -50,7 +58,8 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
       expected = uniform(w, i, i.v(static_cast<int>(i.aux[3])), mask, "the thread count");
       if (expected == 0 || expected % kLanes != 0) {
         fail(w, i, -1,
-             fmt::format("barrier {}: a count of {} threads, a multiple of 32 is needed", id, expected));
+             fmt::format("barrier {}: a count of {} threads, a multiple of 32 is needed", id, expected),
+             Finding::kBarrier);
       }
     }
     if (b.expected == 0 && !b.whole_cta) {
@@ -60,7 +69,8 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
       fail(w, i, -1,
            fmt::format("barrier {}: {} threads expected here, {} by those that came before", id,
                        counted ? fmt::format("{}", expected) : "all",
-                       b.whole_cta ? "all" : fmt::format("{}", b.expected)));
+                       b.whole_cta ? "all" : fmt::format("{}", b.expected)),
+           Finding::kBarrier);
     }
     // With a count, warps arrive as a whole whatever their number of live lanes.
     b.arrived += counted && aligned ? static_cast<u32>(kLanes) : static_cast<u32>(std::popcount(mask));
@@ -73,9 +83,11 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
       b.red_popc += static_cast<u32>(std::popcount(bits));
     }
     u64 const generation = b.generation;
+    if (observed(w)) w.launch->race->arrive(actor_of(w, i, mask), race_number(cta, id));
     if (!b.whole_cta && b.arrived > b.expected) {
       fail(w, i, -1,
-           fmt::format("barrier {}: {} threads arrived, {} were expected", id, b.arrived, b.expected));
+           fmt::format("barrier {}: {} threads arrived, {} were expected", id, b.arrived, b.expected),
+           Finding::kBarrier);
     }
     if (b.arrived >= (b.whole_cta ? cta.live_threads : b.expected)) finish(cta, b);
     if (action == Action::kArrive) return Outcome::kNext;
@@ -85,6 +97,7 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
       return Outcome::kBlocked;
     }
   }
+  if (observed(w)) w.launch->race->acquire(actor_of(w, i, mask), race_number(cta, id));
   if (action >= Action::kRedAnd) {
     if (action == Action::kRedPopc) {
       u32* const out = w.d32(i.v(0));

@@ -66,6 +66,7 @@ struct ClusterBarrier {
     }
     arrived.clear();
     ++generation;
+    if (cluster.launch->race != nullptr) cluster.launch->race->complete(*cluster.team, race::kClusterBarrier);
     ++cluster.progress;
   }
 };
@@ -80,6 +81,8 @@ Outcome exec_cluster_arrive(Warp& warp, Instr const& instr, Mask mask) {
     mine[static_cast<std::size_t>(lane)] = barrier.generation;
   });
   barrier.arrived[&warp] |= mask;
+  if (observed(warp) && !instr.has(".relaxed"))
+    warp.launch->race->arrive(actor_of(warp, instr, mask), race::kClusterBarrier);
   ++warp.cta->cluster->progress;
   barrier.advance(*warp.cta->cluster);
   return Outcome::kNext;
@@ -104,6 +107,7 @@ Outcome exec_cluster_wait(Warp& warp, Instr const& instr, Mask mask) {
     return Outcome::kBlocked;
   }
   for_lanes(mask, [&](int lane) { mine[static_cast<std::size_t>(lane)] = 0; });
+  if (observed(warp)) warp.launch->race->acquire(actor_of(warp, instr, mask), race::kClusterBarrier);
   return Outcome::kNext;
 }
 
@@ -148,6 +152,12 @@ Outcome exec_store_async(Warp& warp, Instr const& instr, Mask mask) {
       bool const reduces = instr.aux[2] != 0;
       auto const op = static_cast<ReduceOp>(instr.aux[2] - reduces);
       auto const type = static_cast<TensorMapType>(instr.aux[3]);
+      ObservedOperation const observed(warp, instr, Mask{1} << lane, false);
+      observed.shared(
+          lane, *cta, at, data.size(),
+          reduces ? race::kRead | race::kWrite | race::kStrong | race::scope_bits(race::Scope::kCluster)
+                  : race::kWrite);
+      observed.signals(lane, *cta, mbar);
       post_copy(warp, instr, lane, "st.async or red.async", [=] {
         CtaBulkMemory memory(*cta);
         std::vector<std::byte> now = data;
@@ -157,6 +167,7 @@ Outcome exec_store_async(Warp& warp, Instr const& instr, Mask mask) {
           reduce_elements(op, type, now, data);
         }
         memory.write_shared(at, now, valid);
+        observed.done_in_phase(*cta, mbar);
         mbarrier_change(*cta, mbar, [&](Mbarrier& object) { object.complete_tx(data.size()); });
       });
     });
@@ -201,17 +212,24 @@ Outcome exec_try_cancel(Warp& warp, Instr const& instr, Mask mask) {
       std::uint32_t const at = shared_address(space, to[lane], "the response");
       std::uint32_t const mbar = shared_address(space, barrier[lane], "the mbarrier");
       DW_CHECK(at % 16 == 0, kDevice, "the response address {:#x} is not a multiple of 16", at);
+      std::uint32_t const first = multicast ? 0 : rank_of(*cta, at);
+      std::uint32_t const last =
+          multicast ? static_cast<std::uint32_t>(cta->cluster->ctas.size()) : first + 1;
+      ObservedOperation const observed(warp, instr, Mask{1} << lane, true);
+      for (std::uint32_t rank = first; rank < last; ++rank) {
+        std::uint32_t const window = (rank + 1) * kClusterStride;
+        observed.shared(lane, *cta, window + at % kClusterStride, 16, race::kWrite);
+        observed.signals(lane, *cta, window + mbar % kClusterStride);
+      }
       post_copy(warp, instr, lane, "clusterlaunchcontrol.try_cancel", [=] {
         CtaBulkMemory memory(*cta);
         std::array<std::byte, 16> const zeros{};
         std::array<std::uint8_t, 16> valid;
         valid.fill(1);
-        std::uint32_t const first = multicast ? 0 : rank_of(*cta, at);
-        std::uint32_t const last =
-            multicast ? static_cast<std::uint32_t>(cta->cluster->ctas.size()) : first + 1;
         for (std::uint32_t rank = first; rank < last; ++rank) {
           std::uint32_t const window = (rank + 1) * kClusterStride;
           memory.write_shared(window + at % kClusterStride, zeros, valid);
+          observed.done_in_phase(*cta, window + mbar % kClusterStride);
           mbarrier_change(*cta, window + mbar % kClusterStride,
                           [](Mbarrier& object) { object.complete_tx(16); });
         }

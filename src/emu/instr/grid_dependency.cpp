@@ -1,9 +1,39 @@
-// Instruction family: griddepcontrol and setmaxnreg. Launches do not overlap in the machine, and register counts have no
-// effect, so both only check their operands.
-#include "emu/instr/instr.hpp"
+// Instruction family: griddepcontrol and setmaxnreg. Register counts have no effect in the machine.
+#include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
 namespace {
+
+Outcome exec_launch_dependents(Warp& warp, Instr const&, Mask) {
+  warp.cta->dependents_may_start = true;
+  ++warp.cta->cluster->progress;
+  return Outcome::kNext;
+}
+
+Outcome exec_wait(Warp& warp, Instr const& instr, Mask mask) {
+  GridDependency* const dependency = warp.launch->dependency;
+  if (dependency == nullptr) return Outcome::kNext;
+  std::uint64_t& token = warp.token();
+  int& waiting = warp.cta->cluster->waits_for_grids;
+  if (!dependency->may_pass()) {
+    if (token == 0) {
+      token = 1;
+      ++waiting;
+    }
+    warp.wait_for("the launches that this one depends on");
+    return Outcome::kBlocked;
+  }
+  if (token != 0) --waiting;
+  warp.cta->waited_for_grids = true;
+  dependency->passed();
+  if (observed(warp))
+    warp.launch->race->wait_for_launches(actor_of(warp, instr, mask), dependency->complete());
+  return Outcome::kNext;
+}
+
+Exec bind_griddepcontrol(Instr& instr, BindContext const&) {
+  return instr.has(".wait") ? exec_wait : exec_launch_dependents;
+}
 
 Outcome exec_nothing(Warp&, Instr const&, Mask) { return Outcome::kNext; }
 
@@ -23,7 +53,7 @@ constexpr Row kRows[] = {
      .ptx = 78,
      .needs = Needs::kSm90,
      .section = "9.7.13 griddepcontrol",
-     .exec = exec_nothing},
+     .bind = bind_griddepcontrol},
     {.pattern = "setmaxnreg (.inc|.dec) .sync .aligned .u32",
      .operands = "s32",
      .ptx = 80,

@@ -1,15 +1,16 @@
-// Instruction family: ld, ldu, st with vectors, cache operators and memory orders (PTX ISA 9.7.9). Memory orders need
-// nothing here: a CTA's accesses happen in program order, and global accesses are host atomics.
+// Instruction family: ld, ldu, st with vectors, cache operators and memory orders (PTX ISA 9.7.9). Memory orders matter to the
+// race checker alone: a CTA's accesses happen in program order, and global accesses are host atomics.
 #include <bit>
 #include <functional>
 
 #include "emu/instr/lanes.hpp"
 #include "emu/mem/memory.hpp"
+#include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
 namespace {
 
-/// aux[0]: Space, aux[1]: bytes of an element, aux[2]: elements, aux[3]: signed.
+/// aux[0]: Space, aux[1]: bytes of an element, aux[2]: elements, aux[3]: signed, aux[4]: MemoryOrder.
 struct Shape {
   Space space;
   unsigned bytes;
@@ -27,7 +28,8 @@ class LaneResolver {
   Place operator()(int lane, u64 address) {
     u64 const offset = address - low_;
     if (offset < size_ && size_ - offset >= bytes_ && (address & (bytes_ - 1)) == 0) {
-      return {data_ + offset, shadow_ == nullptr ? nullptr : shadow_ + offset, found_};
+      return {data_ + offset, shadow_ == nullptr ? nullptr : shadow_ + offset, found_, owner_,
+              address_ + offset};
     }
     return resolve_and_remember(lane, address);
   }
@@ -52,6 +54,8 @@ class LaneResolver {
     data_ = place.data - offset;
     shadow_ = place.shadow == nullptr ? nullptr : place.shadow - offset;
     found_ = place.space;
+    owner_ = place.owner;
+    address_ = place.address - offset;
     low_ = address - offset;
     size_ = size;
   }
@@ -61,7 +65,8 @@ class LaneResolver {
   Space space_;
   std::size_t bytes_;
   Access access_;
-  u64 low_ = 0, size_ = 0;
+  u64 low_ = 0, size_ = 0, address_ = 0;
+  Cta const* owner_ = nullptr;
   std::byte* data_ = nullptr;
   std::uint8_t* shadow_ = nullptr;
   Space found_ = Space::kGeneric;
@@ -109,8 +114,9 @@ Outcome load(Warp& w, Instr const& i, Mask mask) {
   std::vector<Value> const& to = i.ops[0].elements;
   Mask poison[8] = {};
   LaneResolver place_of(w, i, shape.space, total, Access::kRead);
+  Place places[kLanes];
   for_lanes(mask, [&](int lane) {
-    Place place = place_of(lane, address[lane]);
+    Place place = places[lane] = place_of(lane, address[lane]);
     for (std::size_t k = 0; k < shape.count; ++k) {
       if (w.check && !defined(place, shape.bytes)) poison[k] |= Mask{1} << lane;
       load_element(w, place, shape.bytes, is_signed, to[k], lane);
@@ -121,6 +127,12 @@ Outcome load(Warp& w, Instr const& i, Mask mask) {
   if (w.check) {
     for (std::size_t k = 0; k < shape.count; ++k) w.set_poison(to[k], mask, poison[k]);
   }
+  observe(w, i,
+          {.mask = mask,
+           .places = places,
+           .bytes = total,
+           .kind = race::kRead,
+           .order = MemoryOrder::from_bits(i.aux[4])});
   return Outcome::kNext;
 }
 
@@ -132,8 +144,9 @@ Outcome store(Warp& w, Instr const& i, Mask mask) {
   std::vector<Value> const& from = i.ops[1].elements;
   bool changed = false;
   LaneResolver place_of(w, i, shape.space, total, Access::kWrite);
+  Place places[kLanes];
   for_lanes(mask, [&](int lane) {
-    Place place = place_of(lane, address[lane]);
+    Place place = places[lane] = place_of(lane, address[lane]);
     for (std::size_t k = 0; k < shape.count; ++k) {
       Value const& value = from[k];
       bool const poisoned = w.check && ((w.poison_of(value) >> lane) & 1) != 0;
@@ -156,6 +169,13 @@ Outcome store(Warp& w, Instr const& i, Mask mask) {
     }
   });
   if (changed) ++w.cta->cluster->progress;
+  observe(w, i,
+          {.mask = mask,
+           .places = places,
+           .bytes = total,
+           .kind = race::kWrite,
+           .order = MemoryOrder::from_bits(i.aux[4]),
+           .values = &from});
   return Outcome::kNext;
 }
 
@@ -189,6 +209,7 @@ void decode(Instr& i, Operand const& address, Operand const& data) {
   i.aux[1] = bytes;
   i.aux[2] = static_cast<u32>(count);
   i.aux[3] = type[1] == 's' ? 1 : 0;
+  i.aux[4] = memory_order(i, false).bits();
 }
 
 /// v8, and v4 of 64 bits, are 32-byte accesses: global memory alone, sm_100 on.

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "emu/instr/instr.hpp"
+#include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
 namespace {
@@ -98,8 +99,9 @@ Outcome load(Warp& warp, Instr const& instr, Mask mask) {
   std::uint64_t addresses[kLanes];
   addresses_of(warp, instr, instr.ops[1], first_lanes(rows), addresses);
   Tile tile;
+  Place places[kLanes];
   for (int row = 0; row < rows; ++row) {
-    Place const place = row_place(warp, instr, row, addresses[row], Access::kRead);
+    Place const place = places[row] = row_place(warp, instr, row, addresses[row], Access::kRead);
     std::memcpy(tile.bytes[row], place.data, kRowBytes);
     bool const whole = !warp.check || place.initialised(kRowBytes);
     if (whole) {
@@ -112,6 +114,9 @@ Outcome load(Warp& warp, Instr const& instr, Mask mask) {
       for (std::uint8_t const byte : tile.defined[row]) tile.all_defined &= byte != 0;
     }
   }
+  observe(
+      warp, instr,
+      {.mask = first_lanes(rows), .places = places, .bytes = kRowBytes, .kind = race::kRead, .order = {}});
   auto const& registers = instr.ops[0].elements;
   for (int reg = 0; reg < static_cast<int>(registers.size()); ++reg) {
     Value const& value = registers[static_cast<std::size_t>(reg)];
@@ -158,11 +163,15 @@ Outcome store(Warp& warp, Instr const& instr, Mask mask) {
       }
     }
   }
+  Place places[kLanes];
   for (int row = 0; row < rows; ++row) {
-    Place const place = row_place(warp, instr, row, addresses[row], Access::kWrite);
+    Place const place = places[row] = row_place(warp, instr, row, addresses[row], Access::kWrite);
     std::memcpy(place.data, tile.bytes[row], kRowBytes);
     if (place.shadow != nullptr) std::memcpy(place.shadow, tile.defined[row], kRowBytes);
   }
+  observe(
+      warp, instr,
+      {.mask = first_lanes(rows), .places = places, .bytes = kRowBytes, .kind = race::kWrite, .order = {}});
   return Outcome::kNext;
 }
 

@@ -2,6 +2,7 @@
 #include <unordered_map>
 
 #include "emu/instr/async.hpp"
+#include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
 
@@ -84,9 +85,12 @@ void mbarrier_change(Cta& cta, std::uint32_t address, std::function<void(Mbarrie
   Place const place = place_of(cta, address);
   auto& live = cta.cluster->state.get<LiveMbarriers>();
   Mbarrier barrier = read_object(live, place, address);
+  int const parity = barrier.parity();
   change(barrier);
   write_word(live, place, barrier.word());
   ++cta.cluster->progress;
+  if (barrier.parity() != parity && cta.launch->race != nullptr)
+    cta.launch->race->mbarrier_phase_done(*cta.cluster->team, shared_location(cta, address));
 }
 
 namespace {
@@ -106,8 +110,9 @@ void for_objects(Warp& warp, Instr const& instr, Mask mask, Body const& body) {
   std::uint64_t at[kLanes];
   addresses_of(warp, instr, instr.ops[instr.aux[1]], mask, at);
   for_lanes(mask, [&](int lane) {
-    reported(warp, instr, lane,
-             [&] { body(lane, shared_address(space_in(instr), at[lane], "the mbarrier")); });
+    reported(
+        warp, instr, lane, [&] { body(lane, shared_address(space_in(instr), at[lane], "the mbarrier")); },
+        Finding::kBarrier);
   });
 }
 
@@ -115,12 +120,16 @@ Outcome exec_init(Warp& warp, Instr const& instr, Mask mask) {
   warp.require_defined(instr, instr.v(1), mask, "the count");
   for_objects(warp, instr, mask, [&](int lane, std::uint32_t at) {
     mbarrier_init(*warp.cta, at, warp.lane_of(instr.v(1), lane));
+    observe_mbarrier_init(warp, instr, lane, at);
   });
   return Outcome::kNext;
 }
 
 Outcome exec_inval(Warp& warp, Instr const& instr, Mask mask) {
-  for_objects(warp, instr, mask, [&](int, std::uint32_t at) { mbarrier_invalidate(*warp.cta, at); });
+  for_objects(warp, instr, mask, [&](int lane, std::uint32_t at) {
+    mbarrier_invalidate(*warp.cta, at);
+    observe_mbarrier_invalidate(warp, instr, lane, at);
+  });
   return Outcome::kNext;
 }
 
@@ -129,6 +138,7 @@ Outcome exec_tx(Warp& warp, Instr const& instr, Mask mask) {
   warp.require_defined(instr, instr.v(1), mask, "the byte count");
   for_objects(warp, instr, mask, [&](int lane, std::uint32_t at) {
     std::uint64_t const bytes = warp.lane_of(instr.v(1), lane);
+    observe_mbarrier_use(warp, instr, lane, at, true);
     mbarrier_change(*warp.cta, at, [&](Mbarrier& barrier) {
       kExpect ? barrier.expect_tx(bytes) : barrier.complete_tx(bytes);
     });
@@ -148,6 +158,8 @@ Outcome exec_arrive(Warp& warp, Instr const& instr, Mask mask) {
   for_objects(warp, instr, mask, [&](int lane, std::uint32_t at) {
     std::uint64_t const number = has_number ? warp.lane_of(instr.v(2), lane) : 1;
     std::uint64_t token = 0;
+    observe_mbarrier_use(warp, instr, lane, at, true);
+    observe_mbarrier_arrive(warp, instr, lane, at);
     mbarrier_change(*warp.cta, at, [&](Mbarrier& barrier) {
       if constexpr (kArrival == Arrival::kExpectTx) barrier.expect_tx(number);
       token = barrier.token();
@@ -168,8 +180,8 @@ Outcome exec_arrive(Warp& warp, Instr const& instr, Mask mask) {
 template <bool kTry, bool kParity>
 Outcome exec_wait(Warp& warp, Instr const& instr, Mask mask) {
   warp.require_defined(instr, instr.v(2), mask, kParity ? "the parity" : "the state");
-  Mask done = 0;
-  std::uint32_t first_at = 0;
+  Mask done = 0, pending = 0;
+  std::uint32_t first_at = 0, done_at = 0;
   int first_parity = 0;
   for_objects(warp, instr, mask, [&](int lane, std::uint32_t at) {
     std::uint64_t const value = warp.lane_of(instr.v(2), lane);
@@ -183,7 +195,15 @@ Outcome exec_wait(Warp& warp, Instr const& instr, Mask mask) {
       parity = Mbarrier::token_parity(value);
     }
     if (mbarrier_read(*warp.cta, at).phase_done(parity)) {
+      // Lanes that wait for the same object acquire together; the first one's access stands for theirs.
+      if (pending != 0 && at != done_at) {
+        observe_mbarrier_waited(warp, instr, pending, done_at);
+        pending = 0;
+      }
+      if (pending == 0) observe_mbarrier_use(warp, instr, lane, at, false);
       done |= Mask{1} << lane;
+      pending |= Mask{1} << lane;
+      done_at = at;
     } else if (first_at == 0) {
       first_at = at;
       first_parity = parity;
@@ -195,6 +215,7 @@ Outcome exec_wait(Warp& warp, Instr const& instr, Mask mask) {
                   first_at, static_cast<std::uint64_t>(first_parity), word);
     return Outcome::kSuspended;
   }
+  if (pending != 0) observe_mbarrier_waited(warp, instr, pending, done_at);
   warp.set_predicate(instr.v(0), mask, done);
   if (warp.check) warp.set_poison(instr.v(0), mask, 0);
   return !kTry && done != mask ? Outcome::kYield : Outcome::kNext;

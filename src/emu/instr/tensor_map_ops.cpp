@@ -80,6 +80,7 @@ Outcome exec_replace(Warp& warp, Instr const& instr, Mask mask) {
       replace_field(map, static_cast<Field>(instr.aux[1]), instr.aux[2], warp.lane_of(value, lane));
       auto const bytes = pack_tensor_map(map);
       std::memcpy(place.data, bytes.data(), bytes.size());
+      observe_one(warp, instr, lane, place, 128, race::kRead | race::kWrite);
     });
   });
   return Outcome::kNext;
@@ -133,6 +134,8 @@ Outcome exec_copy_fence(Warp& warp, Instr const& instr, Mask mask) {
   reported(warp, instr, first, [&] { unpack_tensor_map(std::span<std::byte const>(source.data, 128)); });
   std::memcpy(target.data, source.data, 128);
   target.mark(128, true);
+  observe_one(warp, instr, first, source, 128, race::kRead);
+  observe_one(warp, instr, first, target, 128, race::kWrite);
   return Outcome::kNext;
 }
 
@@ -162,7 +165,10 @@ Outcome exec_discard(Warp& warp, Instr const& instr, Mask mask) {
     Place const place =
         resolve(warp, instr, lane, static_cast<Space>(instr.aux[0]), at[lane], 128, 128, Access::kWrite);
     if (place.space != Space::kGlobal) fail(warp, instr, lane, "the address is not in global memory");
-    if (instr.aux[1] != 0) place.mark(128, false);
+    if (instr.aux[1] != 0) {
+      place.mark(128, false);
+      observe_one(warp, instr, lane, place, 128, race::kWrite);
+    }
   });
   return Outcome::kNext;
 }

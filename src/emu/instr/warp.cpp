@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "emu/instr/lanes.hpp"
+#include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
 namespace {
@@ -188,7 +189,11 @@ Outcome elect(Warp& w, Instr const& i, Mask mask) {
   return Outcome::kNext;
 }
 
-Outcome nothing(Warp&, Instr const&, Mask) { return Outcome::kNext; }
+/// Lanes that are let through without the ones they name (run/execute.cpp) are ordered among themselves.
+Outcome warp_barrier(Warp& w, Instr const& i, Mask mask) {
+  if (observed(w)) w.launch->race->warp_barrier(actor_of(w, i, mask));
+  return Outcome::kNext;
+}
 
 u32 add_wrap(u32 a, u32 b) { return a + b; }
 u32 min_u32(u32 a, u32 b) { return a < b ? a : b; }
@@ -296,7 +301,7 @@ constexpr Row kRows[] = {
      .operands = "s32",
      .ptx = 60,
      .section = "9.7.13 bar.warp.sync",
-     .exec = &nothing,
+     .exec = &warp_barrier,
      .rendezvous = Rendezvous::kMemberMask,
      .member_operand = 0},
 };

@@ -55,7 +55,8 @@ Place shared_place(Cta& cta, std::uint64_t address, std::size_t bytes) {
     return {};
   std::uint64_t const at = offset - kSharedBase;
   return {owner->shared.data() + at,
-          owner->shared_shadow.empty() ? nullptr : owner->shared_shadow.data() + at, Space::kShared};
+          owner->shared_shadow.empty() ? nullptr : owner->shared_shadow.data() + at, Space::kShared, owner,
+          at};
 }
 
 [[noreturn]] void fail_access(Warp& warp, Instr const& instr, int lane, Space space, std::uint64_t address,
@@ -117,7 +118,7 @@ Place resolve(Warp& warp, Instr const& instr, int lane, Space space, std::uint64
       }
       std::uint64_t const at = address - found->base;
       return {found->block->data + at, found->block->shadow == nullptr ? nullptr : found->block->shadow + at,
-              Space::kGlobal};
+              Space::kGlobal, nullptr, address};
     }
     case Space::kShared: {
       Place const place = shared_place(cta, address, bytes);
@@ -133,7 +134,7 @@ Place resolve(Warp& warp, Instr const& instr, int lane, Space space, std::uint64
       std::size_t const at =
           (static_cast<std::size_t>(warp.id) * kLanes + static_cast<std::size_t>(lane)) * each + address;
       return {cta.local.data() + at, cta.local_shadow.empty() ? nullptr : cta.local_shadow.data() + at,
-              Space::kLocal};
+              Space::kLocal, nullptr, 0};
     }
     case Space::kParam: {
       std::vector<std::byte> const& params = warp.launch->params;
@@ -143,7 +144,7 @@ Place resolve(Warp& warp, Instr const& instr, int lane, Space space, std::uint64
       if (access != Access::kRead) {
         fail_access(warp, instr, lane, space, address, bytes, access, "kernel parameters are read-only");
       }
-      return {const_cast<std::byte*>(params.data()) + address, nullptr, Space::kParam};
+      return {const_cast<std::byte*>(params.data()) + address, nullptr, Space::kParam, nullptr, 0};
     }
     case Space::kGeneric: break;
   }
@@ -162,7 +163,7 @@ Place resolve_global(Cta& cta, std::uint64_t address, std::size_t bytes, Access 
   }
   std::uint64_t const at = address - found->base;
   return {found->block->data + at, found->block->shadow == nullptr ? nullptr : found->block->shadow + at,
-          Space::kGlobal};
+          Space::kGlobal, nullptr, address};
 }
 
 Place resolve_shared(Cta& cta, std::uint64_t address, std::size_t bytes, std::string const& who) {

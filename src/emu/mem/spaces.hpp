@@ -32,6 +32,8 @@ struct Place {
   std::byte* data = nullptr;
   std::uint8_t* shadow = nullptr;
   Space space = Space::kGeneric;  // never kGeneric after resolve
+  Cta const* owner = nullptr;     // of shared memory
+  std::uint64_t address = 0;      // global address, or offset in the owner's shared memory
   bool initialised(std::size_t bytes) const {
     if (shadow == nullptr) return true;
     for (std::size_t i = 0; i < bytes; ++i) {

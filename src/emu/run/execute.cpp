@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "emu/run/observe.hpp"
+
 namespace deepwell::emu {
 namespace {
 
@@ -103,7 +105,8 @@ bool pick(Warp& warp) {
 std::uint64_t run_fragment(Warp& warp, std::uint64_t budget, std::uint64_t* counts, bool& yielded) {
   Instr const* const code = warp.function->code.data();
   std::uint64_t done = 0;
-  while (done < budget) {
+  bool const& hurry = warp.cta->cluster->hurry;
+  while (done < budget && !hurry) {
     Fragment* fragment = &warp.fragments[static_cast<std::size_t>(warp.current)];
     std::uint32_t const pc = fragment->pc;
     Instr const& instr = code[pc];
@@ -183,7 +186,7 @@ std::uint64_t run_slice(Warp& warp, std::uint64_t budget, std::uint64_t* counts)
   for (Fragment& fragment : warp.fragments) fragment.tried = false;
   std::uint64_t done = 0;
   bool yielded = false;
-  while (done < budget && warp.live != 0 && !yielded) {
+  while (done < budget && warp.live != 0 && !yielded && !warp.cta->cluster->hurry) {
     if (warp.fragments.size() == 1 && warp.fragments[0].state == Fragment::State::kReady) {
       warp.current = 0;
     } else if (!pick(warp)) {
@@ -232,6 +235,35 @@ void run_completion(Cluster& cluster) {
   cluster.queue.pop_back();
   ++cluster.progress;
   completion.run();
+}
+
+/// What a CTA may not leave behind.
+void check_end(Cta& cta) {
+  for (auto const& check : cta.at_end) check(cta);
+  Launch const& launch = *cta.launch;
+  if (!launch.options.check) return;
+  check_unwaited_loads(cta);
+  auto const fail_cta = [&](Finding finding, std::string const& what) {
+    throw Report(
+        finding,
+        fmt::format("kernel {}, CTA ({},{},{}): {}", launch.kernel, cta.id[0], cta.id[1], cta.id[2], what),
+        std::string(launch.kernel));
+  };
+  for (std::size_t b = 0; b < cta.barriers.size(); ++b) {
+    NamedBarrier const& barrier = cta.barriers[b];
+    if (barrier.arrived == 0) continue;
+    fail_cta(
+        Finding::kBarrier,
+        fmt::format("the CTA ended while {} threads had arrived at barrier {}, which waits for {}",
+                    barrier.arrived, b,
+                    barrier.whole_cta ? std::string("all threads") : fmt::format("{}", barrier.expected)));
+  }
+  if (launch.dependency != nullptr && launch.dependency->exists() && !cta.waited_for_grids) {
+    fail_cta(Finding::kDependency,
+             "the CTA ended without griddepcontrol.wait, in a launch that may overlap the one before it: the "
+             "launch "
+             "may be complete before that one is, and what follows waits only for this launch");
+  }
 }
 
 void fill_special(Warp& warp, SpecialUse const& use) {
@@ -342,14 +374,24 @@ std::array<std::uint32_t, 3> thread_of(Launch const& launch, int warp_id, int la
 std::array<std::uint32_t, 3> Warp::tid(int lane) const { return thread_of(*launch, id, lane); }
 
 void Cluster::post(std::string what, std::function<void()> run, std::uint64_t typical) {
-  // Mostly soon, sometimes much later: a program that relies on either is found.
   std::uint64_t const r = random.next();
-  std::uint64_t const span = (r & 7) == 0 ? typical * 16 : typical * 2;
-  Completion completion{clock + (span == 0 ? 0 : (r >> 8) % (span + 1)), next_sequence++, std::move(run),
-                        std::move(what)};
+  std::uint64_t delay = 0;
+  switch (policy.copies) {
+    case CopyTiming::kEarly: hurry = true; break;
+    case CopyTiming::kLate: delay = 64 * typical + (r >> 8) % (256 * typical + 1); break;
+    case CopyTiming::kMixed: {
+      std::uint64_t const span = (r & 7) == 0 ? typical * 16 : typical * 2;
+      delay = (r >> 8) % (span + 1);
+      break;
+    }
+  }
+  Completion completion{clock + delay, next_sequence++, std::move(run), std::move(what)};
   queue.push_back(std::move(completion));
   std::push_heap(queue.begin(), queue.end(), Later{});
 }
+
+Cluster::Cluster() = default;
+Cluster::~Cluster() = default;
 
 std::unique_ptr<Cluster> make_cluster(Launch const& launch, std::uint64_t number) {
   auto cluster = std::make_unique<Cluster>();
@@ -391,6 +433,11 @@ std::unique_ptr<Cluster> make_cluster(Launch const& launch, std::uint64_t number
   for (auto const& cta : cluster->ctas) {
     for (std::size_t w = 0; w < cta->warps.size(); ++w) start_warp(*cta->warps[w], *cta, static_cast<int>(w));
   }
+  cluster->policy = policy_of(launch.options.seed);
+  if (cluster->policy.starves_one_warp) {
+    Cta const& cta = *cluster->ctas[cluster->random.below(cluster->ctas.size())];
+    cluster->starved = cta.warps[cluster->random.below(cta.warps.size())].get();
+  }
   return cluster;
 }
 
@@ -430,7 +477,10 @@ ClusterStatus run_cluster(Cluster& cluster, std::uint64_t quantum, std::vector<s
     for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[cluster.random.below(i)]);
     for (Warp*& warp : order) {
       while (!cluster.queue.empty() && cluster.queue.front().due <= cluster.clock) run_completion(cluster);
-      std::uint64_t const slice = 32 + (cluster.random.next() & 127);
+      cluster.hurry = false;
+      std::uint64_t const chance = cluster.random.next();
+      if (warp == cluster.starved && moved > 0 && (chance >> 32) % 16 != 0) continue;
+      std::uint64_t const slice = 1 + cluster.policy.turn / 5 + chance % cluster.policy.turn;
       std::uint64_t const done = run_slice(*warp, slice, counts.data());
       moved += done;
       cluster.clock += done;
@@ -452,6 +502,7 @@ ClusterStatus run_cluster(Cluster& cluster, std::uint64_t quantum, std::vector<s
         run_completion(cluster);
         continue;
       }
+      if (cluster.waits_for_grids > 0) return ClusterStatus::kSpinning;
       bool changed = false;
       for (Warp* warp : order) {
         changed |= std::any_of(warp->fragments.begin(), warp->fragments.end(),
@@ -475,9 +526,7 @@ ClusterStatus run_cluster(Cluster& cluster, std::uint64_t quantum, std::vector<s
     }
   }
   while (!cluster.queue.empty()) run_completion(cluster);
-  for (auto const& cta : cluster.ctas) {
-    for (auto const& check : cta->at_end) check(*cta);
-  }
+  for (auto const& cta : cluster.ctas) check_end(*cta);
   return ClusterStatus::kDone;
 }
 

@@ -14,13 +14,15 @@
 #include "emu/ptx/syntax.hpp"
 #include "emu/run/decode.hpp"
 #include "emu/run/execute.hpp"
+#include "emu/run/list.hpp"
 #include "emu/run/program.hpp"
 
 namespace deepwell::emu {
 namespace {
 
 constexpr std::uint64_t kDefaultMaxSteps = 2'000'000'000;
-constexpr std::uint64_t kQuantum = 20'000;  // warp-instructions before a cluster is looked at
+constexpr std::size_t kMaxLaunches = 1 << 12;  // sites of the race checker have 12 bits for the launch
+constexpr std::uint64_t kQuantum = 20'000;     // warp-instructions before a cluster is looked at
 constexpr std::uint64_t kMaxIdleQuanta =
     3'000;  // rounds in which every CTA only spins, before the run is stopped
 
@@ -131,23 +133,12 @@ void check_shape(Launch& launch, Function const& function) {
   launch.static_shared_bytes = function.static_shared_bytes;
 }
 
-/// CTAs that the board holds at once: what limits how many may wait for each other.
-std::uint64_t resident_ctas(Launch const& launch) {
-  std::uint64_t const smem = launch.shared_bytes + 1024;
-  std::uint64_t const by_smem = static_cast<std::uint64_t>(launch.profile.smem_per_sm) / smem;
-  std::uint64_t const threads = (launch.block_threads + kLanes - 1) / kLanes * kLanes;
-  std::uint64_t const by_threads = (launch.target.is_hopper() ? 2048u : 1536u) / threads;
-  std::uint64_t const each = std::max<std::uint64_t>(1, std::min<std::uint64_t>({by_smem, by_threads, 32}));
-  return each * static_cast<std::uint64_t>(launch.profile.sm_count);
-}
-
-class GridRun {
+/// A launch without checks, on several host threads.
+class UncheckedRun {
  public:
-  explicit GridRun(Launch const& launch) : launch_(launch) {
+  explicit UncheckedRun(Launch const& launch) : launch_(launch) {
     total_ = std::uint64_t{launch.cluster_grid[0]} * launch.cluster_grid[1] * launch.cluster_grid[2];
-    std::uint64_t const each =
-        std::uint64_t{launch.config.cluster[0]} * launch.config.cluster[1] * launch.config.cluster[2];
-    resident_limit_ = std::max<std::uint64_t>(1, resident_ctas(launch) / each);
+    resident_limit_ = resident_clusters(launch);
     counts_.resize(launch.function->code.size());
   }
 
@@ -164,18 +155,7 @@ class GridRun {
     if (error_ != nullptr) std::rethrow_exception(error_);
   }
 
-  Statistics statistics(Module::Impl const& module) const {
-    Statistics out;
-    for (std::size_t pc = 0; pc < counts_.size(); ++pc) {
-      if (counts_[pc] == 0) continue;
-      Instr const& instr = launch_.function->code[pc];
-      out.warp_instructions += counts_[pc];
-      if (instr.is_mma) out.mma += counts_[pc];
-      out.by_opcode[module.opcodes[instr.info->opcode_id]] += counts_[pc];
-    }
-    out.ctas = std::uint64_t{launch_.config.grid[0]} * launch_.config.grid[1] * launch_.config.grid[2];
-    return out;
-  }
+  std::vector<std::uint64_t> const& counts() const { return counts_; }
 
  private:
   /// The next cluster that may start, or nothing (all started, or as many resident as the board holds).
@@ -188,19 +168,7 @@ class GridRun {
       number = started_++;
       ++resident_;
     }
-    return make_cluster(launch_, permuted(number));
-  }
-
-  /// The seed permutes CTAs among those that are resident together; seed 0 keeps the order.
-  std::uint64_t permuted(std::uint64_t number) const {
-    if (launch_.options.seed == 0) return number;
-    std::uint64_t const block = number / resident_limit_;
-    std::uint64_t const first = block * resident_limit_;
-    std::uint64_t const size = std::min(resident_limit_, total_ - first);
-    Random random(launch_.options.seed ^ (block * 0x5851f42d4c957f2du));
-    std::uint64_t factor = 1 + random.below(size);
-    while (std::gcd(factor, size) != 1) ++factor;
-    return first + ((number - first) % size * factor + random.below(size)) % size;
+    return make_cluster(launch_, permuted(launch_, number, total_, resident_limit_));
   }
 
   void work() {
@@ -323,9 +291,11 @@ std::vector<KernelInfo> Module::kernels() const {
   return out;
 }
 
-Statistics launch(Module const& module, std::string_view kernel, LaunchConfig const& config,
-                  std::span<std::byte const> params, Memory& memory, Options const& options,
-                  Profile const& profile) {
+namespace {
+
+std::unique_ptr<Launch> prepare(Module const& module, std::string_view kernel, LaunchConfig const& config,
+                                std::span<std::byte const> params, Memory& memory, Options const& options,
+                                Profile const& profile) {
   Module::Impl const& impl = module.impl();
   auto const found = impl.entries.find(kernel);
   if (found == impl.entries.end()) {
@@ -334,38 +304,100 @@ Statistics launch(Module const& module, std::string_view kernel, LaunchConfig co
     throw bad_argument("kernel", std::string(kernel), "one of " + known);
   }
   Function const& function = *found->second;
-  Launch launch;
-  launch.module = &module;
-  launch.function = &function;
-  launch.kernel = function.name;
-  launch.config = config;
-  launch.options = options;
-  if (launch.options.max_steps == 0) launch.options.max_steps = kDefaultMaxSteps;
-  launch.profile = profile;
-  launch.target = parse_target(profile.target);
+  auto launch = std::make_unique<Launch>();
+  launch->module = &module;
+  launch->function = &function;
+  launch->kernel = function.name;
+  launch->config = config;
+  launch->options = options;
+  if (launch->options.max_steps == 0) launch->options.max_steps = kDefaultMaxSteps;
+  launch->profile = profile;
+  launch->target = parse_target(profile.target);
   if (params.size() != function.param_bytes) {
     throw bad_argument("params", fmt::format("{} bytes", params.size()),
                        fmt::format("{} bytes for {}", function.param_bytes, function.name));
   }
-  launch.params.assign(params.begin(), params.end());
-  check_shape(launch, function);
-  fill_constants(launch, impl, place_variables(impl, memory));
-  auto const view = memory.impl().snapshot();
-  launch.global = view.get();
+  launch->params.assign(params.begin(), params.end());
+  check_shape(*launch, function);
+  fill_constants(*launch, impl, place_variables(impl, memory));
+  return launch;
+}
 
-  int threads = options.threads;
+Statistics run_unchecked(Launch const& launch) {
+  int threads = launch.options.threads;
   if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  GridRun run(launch);
+  UncheckedRun run(launch);
   run.run(threads);
-  return run.statistics(impl);
+  return statistics_of(launch, run.counts());
+}
+
+}  // namespace
+
+std::uint64_t resident_clusters(Launch const& launch) {
+  std::uint64_t const smem = launch.shared_bytes + 1024;
+  std::uint64_t const by_smem = static_cast<std::uint64_t>(launch.profile.smem_per_sm) / smem;
+  std::uint64_t const threads = (launch.block_threads + kLanes - 1) / kLanes * kLanes;
+  std::uint64_t const by_threads = (launch.target.is_hopper() ? 2048u : 1536u) / threads;
+  std::uint64_t const each = std::max<std::uint64_t>(1, std::min<std::uint64_t>({by_smem, by_threads, 32}));
+  auto const& cluster = launch.config.cluster;
+  std::uint64_t const ctas = std::uint64_t{cluster[0]} * cluster[1] * cluster[2];
+  return std::max<std::uint64_t>(1, each * static_cast<std::uint64_t>(launch.profile.sm_count) / ctas);
+}
+
+std::uint64_t permuted(Launch const& launch, std::uint64_t number, std::uint64_t total,
+                       std::uint64_t resident_limit) {
+  if (launch.options.seed == 0) return number;
+  std::uint64_t const block = number / resident_limit;
+  std::uint64_t const first = block * resident_limit;
+  std::uint64_t const size = std::min(resident_limit, total - first);
+  Random random(launch.options.seed ^ (block * 0x5851f42d4c957f2du));
+  std::uint64_t factor = 1 + random.below(size);
+  while (std::gcd(factor, size) != 1) ++factor;
+  return first + ((number - first) % size * factor + random.below(size)) % size;
+}
+
+Statistics statistics_of(Launch const& launch, std::vector<std::uint64_t> const& counts) {
+  Statistics out;
+  for (std::size_t pc = 0; pc < counts.size(); ++pc) {
+    if (counts[pc] == 0) continue;
+    Instr const& instr = launch.function->code[pc];
+    out.warp_instructions += counts[pc];
+    if (instr.is_mma) out.mma += counts[pc];
+    out.by_opcode[launch.module->impl().opcodes[instr.info->opcode_id]] += counts[pc];
+  }
+  out.ctas = std::uint64_t{launch.config.grid[0]} * launch.config.grid[1] * launch.config.grid[2];
+  return out;
+}
+
+Statistics launch(Module const& module, std::string_view kernel, LaunchConfig const& config,
+                  std::span<std::byte const> params, Memory& memory, Options const& options,
+                  Profile const& profile) {
+  std::vector<std::unique_ptr<Launch>> one;
+  one.push_back(prepare(module, kernel, config, params, memory, options, profile));
+  auto const view = memory.impl().snapshot();
+  one[0]->global = view.get();
+  return options.check ? run_list(one, {}, options)[0] : run_unchecked(*one[0]);
 }
 
 std::vector<Statistics> launch_list(std::span<GridLaunch const> launches, Memory& memory,
                                     Options const& options, Profile const& profile) {
-  std::vector<Statistics> out;
-  for (GridLaunch const& one : launches) {
-    out.push_back(launch(*one.module, one.kernel, one.config, one.params, memory, options, profile));
+  DW_CHECK(launches.size() < kMaxLaunches, kBadArgument, "a list of {} launches; at most {} are possible",
+           launches.size(), kMaxLaunches - 1);
+  std::vector<std::unique_ptr<Launch>> prepared;
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    GridLaunch const& one = launches[i];
+    for (std::size_t const other : one.after) {
+      if (other >= i) {
+        throw bad_argument(fmt::format("launches[{}].after", i), std::to_string(other), "a launch before it");
+      }
+    }
+    prepared.push_back(prepare(*one.module, one.kernel, one.config, one.params, memory, options, profile));
   }
+  auto const view = memory.impl().snapshot();
+  for (auto const& launch : prepared) launch->global = view.get();
+  if (options.check) return run_list(prepared, launches, options);
+  std::vector<Statistics> out;
+  for (auto const& launch : prepared) out.push_back(run_unchecked(*launch));
   return out;
 }
 

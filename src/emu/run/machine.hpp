@@ -13,6 +13,7 @@
 
 #include "emu/emu.hpp"
 #include "emu/instr/instr.hpp"
+#include "emu/run/policy.hpp"
 #include "emu/run/random.hpp"
 
 namespace deepwell::emu {
@@ -20,8 +21,13 @@ namespace deepwell::emu {
 struct Cta;
 struct Cluster;
 struct Launch;
+class GridDependency;
 struct Function;    // decoded code, run/program.hpp
 struct GlobalView;  // snapshot of the allocations, mem/memory.hpp
+namespace race {
+class Checker;
+struct Team;
+}  // namespace race
 
 /// Owns one object of each type that a family keeps per warp, CTA or cluster; made on first use.
 class StateSlots {
@@ -218,6 +224,8 @@ struct Cta {
   std::vector<std::uint8_t> shared_shadow;  // same size when checking, else empty
   std::uint32_t live_threads = 0;
   int live_warps = 0;
+  bool dependents_may_start = false;  // griddepcontrol.launch_dependents was executed
+  bool waited_for_grids = false;      // griddepcontrol.wait was
   std::array<NamedBarrier, 16> barriers;
   StateSlots state;
   std::vector<std::byte> local;  // [thread][local_bytes]
@@ -229,11 +237,18 @@ struct Cta {
 
 /// CTAs that run together: one cluster, or one CTA. The unit of scheduling.
 struct Cluster {
+  Cluster();
+  ~Cluster();
   Launch const* launch = nullptr;
+  std::unique_ptr<race::Team> team;  // null without a race checker
+  int waits_for_grids = 0;           // fragments that griddepcontrol.wait holds back
   std::vector<std::unique_ptr<Cta>> ctas;
-  std::uint64_t clock = 0;     // warp-instructions executed: the time base of completions
-  Random random;               // seeded by Options::seed and the cluster's number
-  std::uint64_t progress = 0;  // counts what may let others move: completions, arrivals, finished barriers
+  Policy policy;
+  Warp const* starved = nullptr;  // has few turns
+  bool hurry = false;             // a copy is to complete before the next instruction
+  std::uint64_t clock = 0;        // warp-instructions executed: the time base of completions
+  Random random;                  // seeded by Options::seed and the cluster's number
+  std::uint64_t progress = 0;     // counts what may let others move: completions, arrivals, finished barriers
   StateSlots state;
 
   /// Queues work to complete after a seeded delay (about `typical` warp-instructions, from 0 up to some times that).
@@ -249,6 +264,20 @@ struct Cluster {
   };
   std::vector<Completion> queue;  // heap by Later
   std::uint64_t next_sequence = 0;
+};
+
+/// A launch's side of programmatic dependent launch.
+class GridDependency {
+ public:
+  virtual ~GridDependency() = default;
+  /// Launches that griddepcontrol.wait waits for are complete.
+  virtual bool may_pass() const = 0;
+  /// Those launches, with what was complete when this one started: what a thread that has waited knows.
+  virtual std::vector<bool> complete() const = 0;
+  /// Some thread of the launch has waited.
+  virtual void passed() = 0;
+  /// There is such a launch at all.
+  virtual bool exists() const = 0;
 };
 
 /// What all CTAs of one launch share; read-only while it runs, except through `memory`.
@@ -267,6 +296,12 @@ struct Launch {
   std::uint32_t static_shared_bytes = 0;
   std::uint32_t block_threads = 0;
   std::array<std::uint32_t, 3> cluster_grid{1, 1, 1};  // clusters in the grid
+
+  // The list that the launch belongs to; the checker is null in runs without checks.
+  std::uint32_t index = 0;
+  std::vector<Launch const*> const* launches = nullptr;
+  race::Checker* race = nullptr;
+  GridDependency* dependency = nullptr;
 };
 
 /// Ends the barriers of whole CTAs that wait for nobody any more; to be called when threads have exited.

@@ -29,8 +29,9 @@ class Program {
     return raw(bytes.data(), bytes.size(), 64);
   }
   Statistics run(Memory& memory, std::uint64_t seed = 0, std::uint32_t threads = 32,
-                 std::uint32_t cluster = 1) const {
+                 std::uint32_t cluster = 1, bool race = true) const {
     Options options;
+    options.race = race;
     options.seed = seed;
     options.threads = 1;
     options.max_steps = 200000;
@@ -291,8 +292,14 @@ TEST(Bulk, SourceOverwrittenTooEarlyIsSeen) {
     std::uint64_t const out = memory.allocate(128, "out");
     Program(right).param(0).param(out).run(memory, seed);
     EXPECT_EQ(download<std::uint32_t>(memory, out, 32), iota(32, 7));
-    Program(wrong).param(0).param(out).run(memory, seed);
+    Program(wrong).param(0).param(out).run(memory, seed, 32, 1, false);
     damaged += download<std::uint32_t>(memory, out, 32) != iota(32, 7);
+    try {
+      Program(wrong).param(0).param(out).run(memory, seed);
+      ADD_FAILURE() << "seed " << seed << ": no race was reported";
+    } catch (Report const& report) {
+      EXPECT_EQ(report.finding(), Finding::kRace) << report.what();
+    }
   }
   EXPECT_GT(damaged, 0);
 }

@@ -235,12 +235,15 @@ TEST(MachineReports, LaunchLimits) {
   EXPECT_TRUE(failure_of(body, 32, {.block = {32, 1, 1}, .dynamic_smem_bytes = 101376}).empty());
 }
 
+/// Lanes of these kernels share words as they like.
+Options const kNoRace = {.race = false};
+
 TEST(Poison, UnusedGarbageIsFine) {
   // The load of undefined shared memory is masked away by selp, and a dead register is never written anywhere.
   std::string const body = ".shared .align 16 .b8 buf[256];\n" + kEntry +
                            "ld.shared.v2.u32 {%r2, %r3}, [buf];\nsetp.lt.u32 %p1, %r1, 32;\nselp.u32 %r4, "
                            "%r1, %r2, %p1;\nst.global.u32 [%rd1], %r4;\nret;\n}";
-  EXPECT_EQ(failure_of(body), "");
+  EXPECT_EQ(failure_of(body, 32, {.block = {32, 1, 1}}, kNoRace), "");
 }
 
 TEST(Poison, TravelsThroughArithmeticAndMemory) {
@@ -248,19 +251,21 @@ TEST(Poison, TravelsThroughArithmeticAndMemory) {
   std::string const through_shared =
       "add.u32 %r3, %r2, 1;\nst.shared.u32 [buf], %r3;\nld.shared.u32 %r4, [buf];\nxor.b32 %r5, %r4, "
       "%r1;\nst.global.u32 [%rd1], %r5;\nret;\n}";
-  expect_mentions(failure_of(start + through_shared), {"never defined", "%r5", "stored to global"});
+  expect_mentions(failure_of(start + through_shared, 32, {.block = {32, 1, 1}}, kNoRace),
+                  {"never defined", "%r5", "stored to global"});
   std::string const overwritten =
       "st.shared.u32 [buf], %r2;\nst.shared.u32 [buf], 3;\nld.shared.u32 %r4, [buf];\nst.global.u32 [%rd1], "
       "%r4;\nret;\n}";
-  EXPECT_EQ(failure_of(start + overwritten), "");
+  EXPECT_EQ(failure_of(start + overwritten, 32, {.block = {32, 1, 1}}, kNoRace), "");
   std::string const shuffled =
       "setp.eq.u32 %p1, %r1, 0;\n@%p1 mov.u32 %r2, 4;\nshfl.sync.idx.b32 %r3, %r2, 0, 31, -1;\nst.global.u32 "
       "[%rd1], %r3;\nret;\n}";
-  EXPECT_EQ(failure_of(start + shuffled), "") << "only lane 0's value is used";
+  EXPECT_EQ(failure_of(start + shuffled, 32, {.block = {32, 1, 1}}, kNoRace), "")
+      << "only lane 0's value is used";
   std::string const from_lane_1 =
       "setp.eq.u32 %p1, %r1, 0;\n@%p1 mov.u32 %r2, 4;\nshfl.sync.idx.b32 %r3, %r2, 1, 31, -1;\nst.global.u32 "
       "[%rd1], %r3;\nret;\n}";
-  EXPECT_NE(failure_of(start + from_lane_1), "");
+  EXPECT_NE(failure_of(start + from_lane_1, 32, {.block = {32, 1, 1}}, kNoRace), "");
 }
 
 TEST(MemoryTest, HostAccessIsChecked) {

@@ -1,0 +1,323 @@
+// The race checker's accesses: which earlier ones to the same bytes are not ordered before a new one.
+#include <algorithm>
+#include <bit>
+
+#include "emu/race/checker.hpp"
+
+namespace deepwell::emu::race {
+namespace {
+
+constexpr std::size_t kPruneAbove = 4;  // reads in a cell before those that are ordered before a new one are dropped
+constexpr std::size_t kMostRecords = 64;
+
+std::uint32_t warp_name(std::uint32_t team, std::uint32_t warp) { return 1 + (team * kMaxWarps | warp); }
+std::uint32_t team_of(std::uint32_t who) { return (who - 1) / kMaxWarps; }
+std::uint32_t warp_of(std::uint32_t who) { return (who - 1) % kMaxWarps; }
+bool is_operation(Record const& record) { return (record.who & kOperationBit) != 0; }
+
+/// Whether every lane's epoch in `clock` (its part about the team) reaches `epoch`.
+bool reaches(Clock const* clock, std::uint32_t warp, std::uint32_t lanes, Epoch epoch) {
+  if (lanes == 0) return true;
+  if (clock == nullptr) return false;
+  for (; lanes != 0; lanes &= lanes - 1) {
+    if (clock->lane(warp, std::countr_zero(lanes)) < epoch) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+/// Whether the view's lane knows that an operation's part is over. `fenced`: also that a proxy fence came after it.
+bool Checker::over(Operation const& operation, std::vector<Stamp> const& stamps, Record const& record,
+                   View const& view, Clock const* clock, bool fenced) const {
+  std::uint32_t const team = operation.info.team;
+  if (clock != nullptr && clock->knows_launch(infos_[team].launch)) return true;
+  Clock const* const known = clock == nullptr ? nullptr : clock->about(team);
+  for (Stamp const& stamp : stamps) {
+    if ((stamp.lanes & record.lanes) != record.lanes) continue;
+    if (stamp.phase) {
+      if (known != nullptr && known->phase(stamp.number) >= stamp.epoch) return true;
+      continue;
+    }
+    std::uint32_t others = record.lanes;
+    if (team == view.actor.team->id && stamp.number == view.actor.warp) {
+      bool const own =
+          !fenced || (view.own_fences_count && view.warp.fenced_own[view.lane] >= stamp.epoch);
+      if (own) others &= ~(1u << view.lane);
+    }
+    if (reaches(known, stamp.number, others, stamp.epoch)) return true;
+  }
+  return false;
+}
+
+/// Whether the record's access happened before the view's lane's next step; with `fenced`, also for the async proxy.
+bool Checker::ordered(Record const& record, View const& view, bool fenced) const {
+  Clock const* const clock = fenced ? view.proxy : view.group.now.part[kHappened].get();
+  if (is_operation(record)) {
+    Operation const& operation = operations_[record.who & ~kOperationBit];
+    return over(operation, (record.kind & kWrite) != 0 ? operation.write_over : operation.read_over, record, view,
+                clock, fenced);
+  }
+  std::uint32_t const team = team_of(record.who);
+  std::uint32_t lanes = record.lanes;
+  if (team == view.actor.team->id && warp_of(record.who) == view.actor.warp) {
+    bool const own = !fenced || (view.own_fences_count && view.warp.fenced_own[view.lane] >= record.epoch);
+    if (own) lanes &= ~(1u << view.lane);
+    if (lanes == 0) return true;
+  }
+  if (clock != nullptr && clock->knows_launch(infos_[team].launch)) return true;
+  if (clock != nullptr && reaches(clock->about(team), warp_of(record.who), lanes, record.epoch)) return true;
+  // Strong loads after a relaxed one that saw the other's release come in program order on hardware: the pattern of a last
+  // block that sums up volatile results without a fence of its own.
+  Clock const* const seen = view.strong_read ? view.group.now.part[kSeen].get() : nullptr;
+  return seen != nullptr && reaches(seen->about(team), warp_of(record.who), lanes, record.epoch);
+}
+
+/// Strong accesses whose scopes reach each other do not race.
+bool Checker::exempt(Record const& record, std::uint16_t kind, View const& view) const {
+  if ((record.kind & kind & kStrong) == 0) return false;
+  std::uint32_t team = 0, warp = 0;
+  if (is_operation(record)) {
+    OperationInfo const& info = operations_[record.who & ~kOperationBit].info;
+    team = info.team;
+    warp = info.warp;
+  } else {
+    team = team_of(record.who);
+    warp = warp_of(record.who);
+  }
+  Scope const scope = std::min(scope_of(record.kind), scope_of(kind));
+  if (scope >= Scope::kGpu) return true;
+  if (team != view.actor.team->id) return false;
+  if (scope == Scope::kCluster) return true;
+  std::uint32_t const each = view.actor.team->warps_per_cta;
+  return warp / each == view.actor.warp / each;
+}
+
+/// A generic write is known to the async proxy only through a proxy fence; the other way round completion is enough, and a
+/// read needs only to have happened.
+bool Checker::needs_fence(Record const& record, std::uint16_t kind) const {
+  return (kind & (kAsyncProxy | kTensorMap)) != 0 && (record.kind & kWrite) != 0 &&
+         (record.kind & kAsyncProxy) == 0;
+}
+
+Conflict Checker::conflict(Record const& record, Record const& mine, View const& view) const {
+  Conflict out;
+  out.other = record;
+  bool const other_launch = [&] {
+    std::uint32_t const team =
+        is_operation(record) ? operations_[record.who & ~kOperationBit].info.team : team_of(record.who);
+    return infos_[team].launch != view.actor.team->launch;
+  }();
+  if (is_operation(record)) {
+    OperationInfo const& info = operations_[record.who & ~kOperationBit].info;
+    out.team = info.team;
+    out.warp = info.warp;
+    out.lane = record.lanes != 0 ? std::countr_zero(record.lanes) : info.lane;
+  } else {
+    out.team = team_of(record.who);
+    out.warp = warp_of(record.who);
+    std::uint32_t lanes = record.lanes;
+    Clock const* const known =
+        view.group.now.part[kHappened] == nullptr ? nullptr : view.group.now.part[kHappened]->about(out.team);
+    for (std::uint32_t rest = lanes; rest != 0; rest &= rest - 1) {
+      int const lane = std::countr_zero(rest);
+      bool const own = out.team == view.actor.team->id && out.warp == view.actor.warp && lane == view.lane;
+      if (!own && !reaches(known, out.warp, 1u << lane, record.epoch)) {
+        out.lane = lane;
+        break;
+      }
+    }
+    if (out.lane < 0) out.lane = std::countr_zero(lanes);
+  }
+  bool const fence_missing = needs_fence(record, mine.kind) && ordered(record, view, false);
+  std::uint32_t const each = view.actor.team->warps_per_cta;
+  if ((mine.kind & kNonCoherent) != 0 && (record.kind & kWrite) != 0 && ordered(record, view, false)) {
+    out.why = "ld.global.nc may only read bytes that nobody writes while the kernel runs";
+  } else if (fence_missing && (mine.kind & kTensorMap) != 0) {
+    out.why = "the tensor map was written before, but no fence.proxy.tensormap::generic.acquire of it lies between";
+  } else if (fence_missing) {
+    out.why = "the write is ordered before the copy, but no fence.proxy.async lies between them";
+  } else if (is_operation(record)) {
+    out.why = other_launch ? "the copy belongs to a launch that may still be running"
+                           : "the copy may still be in flight: this lane does not know of a wait that covers it";
+  } else if (other_launch) {
+    out.why = "the other launch may still be running: no griddepcontrol.wait, stream order or event lies between";
+  } else if (out.team != view.actor.team->id) {
+    out.why =
+        "nothing orders the two CTAs: a release at GPU scope after the one and an acquisition of it before the "
+        "other are needed";
+  } else if (out.warp == view.actor.warp) {
+    out.why = "nothing orders the two lanes: bar.warp.sync or a barrier is needed between them";
+  } else if (out.warp / each != view.actor.warp / each) {
+    out.why = "nothing orders the two CTAs of the cluster: barrier.cluster or an mbarrier is needed between them";
+  } else {
+    out.why = "no barrier, mbarrier phase, or release and acquire orders the one before the other";
+  }
+  return out;
+}
+
+std::optional<Conflict> Checker::touch(Cell& cell, Records& records, Record const& mine, View const& view,
+                                       SameValue same, void const* context) {
+  bool const writes = (mine.kind & kWrite) != 0;
+  std::vector<Record>* more = cell.more == 0 ? nullptr : &records.lists[cell.more - 1];
+  std::size_t const count = more == nullptr ? 0 : more->size();
+  bool const crowded = count >= kPruneAbove;
+  bool merged = false;
+  std::optional<Conflict> found;
+  auto const look = [&](Record& record) {
+    if (record.who == 0) return;
+    std::uint16_t const common = record.bytes & mine.bytes;
+    if (common == 0) return;
+    bool const other_writes = (record.kind & kWrite) != 0;
+    bool const same_warp = record.who == mine.who && (mine.kind & kDelayed) == 0;
+    if ((writes || other_writes) && !exempt(record, mine.kind, view)) {
+      bool const nc = (mine.kind & kNonCoherent) != 0 && other_writes && !is_operation(record) &&
+                      infos_[team_of(record.who)].launch == view.actor.team->launch;
+      if (nc || !ordered(record, view, needs_fence(record, mine.kind))) {
+        bool const one_instruction = same_warp && record.epoch == mine.epoch && record.site == mine.site &&
+                                     writes && other_writes && same != nullptr;
+        bool benign = one_instruction;
+        for (std::uint32_t rest = record.lanes; benign && rest != 0; rest &= rest - 1)
+          benign = same(context, view.lane, std::countr_zero(rest));
+        if (!benign) {
+          found = conflict(record, mine, view);
+          return;
+        }
+      }
+    }
+    bool const keep = writes && other_writes && exempt(record, mine.kind, view) && !same_warp;
+    if (same_warp && record.epoch == mine.epoch && record.kind == mine.kind && record.bytes == mine.bytes &&
+        record.site == mine.site) {
+      record.lanes |= mine.lanes;
+      merged = true;
+    } else if (writes && !keep) {
+      record.bytes &= static_cast<std::uint16_t>(~mine.bytes);
+    } else if (!writes && !other_writes && (record.bytes & ~mine.bytes) == 0 && record.kind == mine.kind) {
+      if (same_warp) {
+        record.lanes &= ~mine.lanes;
+      } else if (crowded && ordered(record, view, false)) {
+        record.bytes = 0;
+      }
+    }
+    if (record.bytes == 0 || (record.lanes == 0 && !is_operation(record))) record = {};
+  };
+  look(cell.first);
+  for (std::size_t i = 0; i < count && !found; ++i) look((*more)[i]);
+  if (found) return found;
+  if (count > 0) std::erase_if(*more, [](Record const& record) { return record.who == 0; });
+  if (merged) return std::nullopt;
+  if (cell.first.who == 0) {
+    cell.first = mine;
+    return std::nullopt;
+  }
+  if (more == nullptr) {
+    records.lists.emplace_back();
+    cell.more = static_cast<std::uint32_t>(records.lists.size());
+    more = &records.lists.back();
+  }
+  if (more->size() >= kMostRecords) more->erase(more->begin());
+  more->push_back(mine);
+  return std::nullopt;
+}
+
+std::optional<Conflict> Checker::touch_range(Location const& where, std::uint64_t bytes, Record mine,
+                                             View const& view, SameValue same, void const* context) {
+  std::uint64_t at = where.address;
+  std::uint64_t const end = at + bytes;
+  while (at < end) {
+    std::uint64_t const cell = at / kCellBytes;
+    std::uint64_t const from = at % kCellBytes;
+    std::uint64_t const to = std::min<std::uint64_t>(kCellBytes, end - cell * kCellBytes);
+    mine.bytes = static_cast<std::uint16_t>((1u << to) - (1u << from));
+    std::optional<Conflict> found;
+    if (where.shared) {
+      SharedShadow& shadow = view.actor.team->shared[where.rank];
+      found = touch(shadow.cells[cell], shadow.records, mine, view, same, context);
+    } else {
+      Cell* const page = global_.page(at);
+      found = touch(page[at % GlobalShadow::kPageBytes / kCellBytes], global_.records, mine, view, same, context);
+    }
+    if (found) return found;
+    at = (cell + 1) * kCellBytes;
+  }
+  return std::nullopt;
+}
+
+Checker::View Checker::view_of(Actor const& actor, int lane) const {
+  WarpClock const& warp = actor.team->warps[actor.warp];
+  for (Group const& group : warp.groups) {
+    if ((group.lanes >> lane & 1) != 0) return {actor, lane, warp, group, group.now.part[kFenced].get()};
+  }
+  throw Error(ErrorCode::kInternal, "a lane without a clock");
+}
+
+std::optional<Conflict> Checker::access(Actor const& actor, int lane, Location const& where, std::uint64_t bytes,
+                                        std::uint16_t kind, SameValue same, void const* context) {
+  View view = view_of(actor, lane);
+  view.strong_read = (kind & (kStrong | kWrite)) == kStrong;
+  Record const mine{.who = warp_name(actor.team->id, actor.warp),
+                    .epoch = view.warp.epoch,
+                    .lanes = 1u << lane,
+                    .site = actor.site,
+                    .kind = kind};
+  return touch_range(where, bytes, mine, view, same, context);
+}
+
+std::optional<Conflict> Checker::operation_access(std::uint32_t operation, Actor const& actor, int lane,
+                                                  Location const& where, std::uint64_t bytes, std::uint16_t kind) {
+  View view = view_of(actor, lane);
+  Operation& started = operations_[operation];
+  ClockRef map_fence;
+  if ((kind & kTensorMap) != 0) {
+    auto const fenced = actor.team->tensor_maps.find(where.address);
+    if (fenced != actor.team->tensor_maps.end()) map_fence = fenced->second;
+    if (view.group.now.part[kFenced] != nullptr) {
+      // Launches that are complete are known to every proxy.
+      auto complete = std::make_shared<Clock>();
+      complete->team = actor.team->id;
+      complete->launches = view.group.now.part[kFenced]->launches;
+      map_fence = joined(map_fence, complete, actor.team->id);
+    }
+    view.proxy = map_fence.get();
+    view.own_fences_count = false;
+  }
+  if (where.shared && (kind & kWrite) != 0 && started.async_proxy) {
+    started.rank = where.rank;
+    if (actor.team->loads.empty() || actor.team->loads.back() != operation)
+      actor.team->loads.push_back(operation);
+  }
+  std::uint16_t const proxy = started.async_proxy ? kAsyncProxy : 0;
+  Record const mine{.who = operation | kOperationBit,
+                    .epoch = view.warp.epoch,
+                    .lanes = 1u << lane,
+                    .site = actor.site,
+                    .kind = static_cast<std::uint16_t>(kind | kDelayed | proxy)};
+  return touch_range(where, bytes, mine, view, nullptr, nullptr);
+}
+
+std::optional<Conflict> Checker::operation_signals(std::uint32_t operation, Actor const& actor, int lane,
+                                                   Location const& where) {
+  MbarrierClock const* const mbarrier = find_mbarrier(*actor.team, where);
+  if (mbarrier == nullptr) return std::nullopt;
+  // A copy unit reads and changes the object like a strong access of its own; the initialisation must be known to it.
+  bool const async_proxy = operations_[operation].async_proxy;
+  std::uint16_t const kind = static_cast<std::uint16_t>(kRead | kWrite | kStrong | scope_bits(Scope::kCluster));
+  if (async_proxy && mbarrier->init_fenced) {
+    // The fence of the initialisation stands for a proxy fence: the access needs only to be ordered.
+    operations_[operation].async_proxy = false;
+    auto found = operation_access(operation, actor, lane, where, 8, kind);
+    operations_[operation].async_proxy = true;
+    return found;
+  }
+  return operation_access(operation, actor, lane, where, 8, kind);
+}
+
+std::optional<std::uint32_t> Checker::published_by(Conflict const& conflict) const {
+  Team const* const team = live_[conflict.team];
+  if (team == nullptr || is_operation(conflict.other)) return std::nullopt;
+  WarpClock const& warp = team->warps[conflict.warp];
+  if (conflict.other.epoch > warp.ended_by.size()) return std::nullopt;
+  return warp.ended_by[conflict.other.epoch - 1];
+}
+
+}  // namespace deepwell::emu::race
