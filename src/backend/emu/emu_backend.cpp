@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -22,7 +23,7 @@ class EmuKernel : public LoadedKernel {
         dynamic_smem_bytes_(dynamic_smem_bytes) {}
   std::string_view entry() const override { return entry_; }
   EmuBackend const* owner() const { return owner_; }
-  emu::Module const& module() const { return *module_; }
+  std::shared_ptr<emu::Module const> const& module() const { return module_; }
   std::uint32_t dynamic_smem_bytes() const { return dynamic_smem_bytes_; }
 
  private:
@@ -64,7 +65,10 @@ DeviceAddress EmuBackend::allocate(std::size_t bytes) {
   return memory_.allocate(bytes);
 }
 
-void EmuBackend::release(DeviceAddress address) { memory_.release(address); }
+void EmuBackend::release(DeviceAddress address) {
+  run_queue();
+  memory_.release(address);
+}
 
 DeviceAddress EmuBackend::allocate_zeroed(std::size_t bytes) {
   DeviceAddress const address = allocate(bytes);
@@ -72,22 +76,44 @@ DeviceAddress EmuBackend::allocate_zeroed(std::size_t bytes) {
   return address;
 }
 
-DeviceAddress EmuBackend::allocate_async(std::size_t bytes, Stream) {
+DeviceAddress EmuBackend::allocate_async(std::size_t bytes, Stream stream) {
   check_allocation(bytes);
-  return memory_.allocate(bytes, "workspace");
+  std::lock_guard const lock(mutex_);
+  // As a driver's pool does: the stream's own released memory comes back at once, whatever still runs there.
+  auto const fits = [&](Released const& one) { return one.stream == stream && one.bytes == bytes; };
+  if (auto const found = std::find_if(released_.begin(), released_.end(), fits); found != released_.end()) {
+    DeviceAddress const address = found->address;
+    released_.erase(found);
+    return address;
+  }
+  DeviceAddress const address = memory_.allocate(bytes, "workspace");
+  async_bytes_[address] = bytes;
+  return address;
 }
 
-void EmuBackend::release_async(DeviceAddress address, Stream) { memory_.release(address); }
+void EmuBackend::release_async(DeviceAddress address, Stream stream) {
+  std::lock_guard const lock(mutex_);
+  auto const known = async_bytes_.find(address);
+  if (known == async_bytes_.end() || queue_.empty()) {
+    memory_.release(address);
+    if (known != async_bytes_.end()) async_bytes_.erase(known);
+    return;
+  }
+  released_.push_back({address, known->second, stream});
+}
 
 void EmuBackend::copy_to_device(DeviceAddress to, std::span<std::byte const> from, Stream) {
+  run_queue();
   if (!from.empty()) memory_.write(to, from);
 }
 
 void EmuBackend::copy_to_host(std::span<std::byte> to, DeviceAddress from, Stream) {
+  run_queue();
   if (!to.empty()) memory_.read(from, to);
 }
 
 void EmuBackend::fill(DeviceAddress to, std::size_t bytes, std::byte value, Stream) {
+  run_queue();
   if (bytes > 0) memory_.fill(to, bytes, value);
 }
 
@@ -141,13 +167,59 @@ void EmuBackend::launch(LoadedKernel const& kernel, LaunchSpec const& spec,
                                  .block = {spec.threads, spec.threads_y, spec.threads_z},
                                  .cluster = spec.cluster,
                                  .dynamic_smem_bytes = spec.dynamic_smem_bytes};
+  {
+    std::lock_guard const lock(mutex_);
+    if (spec.programmatic_dependent_launch || !queue_.empty()) {
+      auto const known = std::find(streams_.begin(), streams_.end(), spec.stream);
+      auto const stream = static_cast<int>(known - streams_.begin());
+      if (known == streams_.end()) streams_.push_back(spec.stream);
+      queue_.push_back({.module = own->module(),
+                        .kernel = std::string(own->entry()),
+                        .config = config,
+                        .params = {params.begin(), params.end()},
+                        .stream = stream,
+                        .programmatic = spec.programmatic_dependent_launch,
+                        .after = {}});
+      return;
+    }
+  }
   emu::Statistics const statistics =
-      emu::launch(own->module(), own->entry(), config, params, memory_, options(), profile_);
+      emu::launch(*own->module(), own->entry(), config, params, memory_, options(), profile_);
   std::lock_guard const lock(mutex_);
   last_statistics_ = statistics;
 }
 
-void EmuBackend::synchronize(Stream) {}
+void EmuBackend::run_queue() {
+  std::lock_guard const running(running_);
+  std::vector<emu::GridLaunch> list;
+  std::vector<Released> released;
+  {
+    std::lock_guard const lock(mutex_);
+    list.swap(queue_);
+    released.swap(released_);
+    streams_.clear();
+  }
+  if (list.empty()) return;
+  auto const release_all = [&] {
+    std::lock_guard const lock(mutex_);
+    for (Released const& one : released) {
+      memory_.release(one.address);
+      async_bytes_.erase(one.address);
+    }
+  };
+  std::vector<emu::Statistics> statistics;
+  try {
+    statistics = emu::launch_list(list, memory_, options(), profile_);
+  } catch (...) {
+    release_all();
+    throw;
+  }
+  release_all();
+  std::lock_guard const lock(mutex_);
+  last_statistics_ = std::move(statistics.back());
+}
+
+void EmuBackend::synchronize(Stream) { run_queue(); }
 
 std::uint64_t EmuBackend::capture_id(Stream) { return 0; }
 

@@ -1,4 +1,7 @@
-// The emulator as a Backend: "emu:sm_120a". Launches run to their end before they return; streams are one. Thread-safe.
+// The emulator as a Backend: "emu:sm_120a". A launch runs to its end before it returns, except with programmatic dependent
+// launch: such a launch, and all that come after it, wait until something asks for their results (a copy, a fill, a release,
+// synchronize) and then run as one list, overlapping where streams and programmatic dependent launch let them; a report about
+// one of them is thrown there. Thread-safe.
 #pragma once
 
 #include <memory>
@@ -35,11 +38,14 @@ class EmuBackend : public Backend {
   std::uint32_t read_note(int index) const override;
 
   emu::Profile const& profile() const { return profile_; }
-  emu::Memory& memory() { return memory_; }
+  emu::Memory& memory() {
+    run_queue();
+    return memory_;
+  }
   /// Used by launches that start after this; `threads` begins as option DEEPWELL_THREADS says.
   void set_options(emu::Options const& options);
   emu::Options options() const;
-  /// Of the launch that ended last.
+  /// Of the launch that ended last; launches that still wait do not count.
   emu::Statistics last_statistics() const;
 
  private:
@@ -48,7 +54,19 @@ class EmuBackend : public Backend {
   emu::Memory memory_;
   DeviceAddress notes_ = 0;
 
+  struct Released {
+    DeviceAddress address = 0;
+    std::size_t bytes = 0;
+    Stream stream = nullptr;
+  };
+  void run_queue();
+
+  std::mutex running_;        // held while the queue runs
   mutable std::mutex mutex_;  // everything below
+  std::vector<emu::GridLaunch> queue_;
+  std::vector<Stream> streams_;                                 // of queued launches, by GridLaunch::stream
+  std::unordered_map<DeviceAddress, std::size_t> async_bytes_;  // stream-ordered allocations
+  std::vector<Released> released_;                              // that queued launches may still use
   emu::Options options_;
   emu::Statistics last_statistics_;
   std::unordered_map<std::string, std::shared_ptr<emu::Module const>> modules_;  // by PTX text

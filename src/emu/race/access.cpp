@@ -7,7 +7,8 @@
 namespace deepwell::emu::race {
 namespace {
 
-constexpr std::size_t kPruneAbove = 4;  // reads in a cell before those that are ordered before a new one are dropped
+constexpr std::size_t kPruneAbove =
+    4;  // reads in a cell before those that are ordered before a new one are dropped
 constexpr std::size_t kMostRecords = 64;
 
 std::uint32_t warp_name(std::uint32_t team, std::uint32_t warp) { return 1 + (team * kMaxWarps | warp); }
@@ -41,8 +42,7 @@ bool Checker::over(Operation const& operation, std::vector<Stamp> const& stamps,
     }
     std::uint32_t others = record.lanes;
     if (team == view.actor.team->id && stamp.number == view.actor.warp) {
-      bool const own =
-          !fenced || (view.own_fences_count && view.warp.fenced_own[view.lane] >= stamp.epoch);
+      bool const own = !fenced || (view.own_fences_count && view.warp.fenced_own[view.lane] >= stamp.epoch);
       if (own) others &= ~(1u << view.lane);
     }
     if (reaches(known, stamp.number, others, stamp.epoch)) return true;
@@ -55,8 +55,8 @@ bool Checker::ordered(Record const& record, View const& view, bool fenced) const
   Clock const* const clock = fenced ? view.proxy : view.group.now.part[kHappened].get();
   if (is_operation(record)) {
     Operation const& operation = operations_[record.who & ~kOperationBit];
-    return over(operation, (record.kind & kWrite) != 0 ? operation.write_over : operation.read_over, record, view,
-                clock, fenced);
+    return over(operation, (record.kind & kWrite) != 0 ? operation.write_over : operation.read_over, record,
+                view, clock, fenced);
   }
   std::uint32_t const team = team_of(record.who);
   std::uint32_t lanes = record.lanes;
@@ -134,22 +134,27 @@ Conflict Checker::conflict(Record const& record, Record const& mine, View const&
   if ((mine.kind & kNonCoherent) != 0 && (record.kind & kWrite) != 0 && ordered(record, view, false)) {
     out.why = "ld.global.nc may only read bytes that nobody writes while the kernel runs";
   } else if (fence_missing && (mine.kind & kTensorMap) != 0) {
-    out.why = "the tensor map was written before, but no fence.proxy.tensormap::generic.acquire of it lies between";
+    out.why =
+        "the tensor map was written before, but no fence.proxy.tensormap::generic.acquire of it lies between";
   } else if (fence_missing) {
     out.why = "the write is ordered before the copy, but no fence.proxy.async lies between them";
   } else if (is_operation(record)) {
-    out.why = other_launch ? "the copy belongs to a launch that may still be running"
-                           : "the copy may still be in flight: this lane does not know of a wait that covers it";
+    out.why = other_launch
+                  ? "the copy belongs to a launch that may still be running"
+                  : "the copy may still be in flight: this lane does not know of a wait that covers it";
   } else if (other_launch) {
-    out.why = "the other launch may still be running: no griddepcontrol.wait, stream order or event lies between";
+    out.why =
+        "the other launch may still be running: no griddepcontrol.wait, stream order or event lies between";
   } else if (out.team != view.actor.team->id) {
     out.why =
-        "nothing orders the two CTAs: a release at GPU scope after the one and an acquisition of it before the "
+        "nothing orders the two CTAs: a release at GPU scope after the one and an acquisition of it before "
+        "the "
         "other are needed";
   } else if (out.warp == view.actor.warp) {
     out.why = "nothing orders the two lanes: bar.warp.sync or a barrier is needed between them";
   } else if (out.warp / each != view.actor.warp / each) {
-    out.why = "nothing orders the two CTAs of the cluster: barrier.cluster or an mbarrier is needed between them";
+    out.why =
+        "nothing orders the two CTAs of the cluster: barrier.cluster or an mbarrier is needed between them";
   } else {
     out.why = "no barrier, mbarrier phase, or release and acquire orders the one before the other";
   }
@@ -235,7 +240,8 @@ std::optional<Conflict> Checker::touch_range(Location const& where, std::uint64_
       found = touch(shadow.cells[cell], shadow.records, mine, view, same, context);
     } else {
       Cell* const page = global_.page(at);
-      found = touch(page[at % GlobalShadow::kPageBytes / kCellBytes], global_.records, mine, view, same, context);
+      found =
+          touch(page[at % GlobalShadow::kPageBytes / kCellBytes], global_.records, mine, view, same, context);
     }
     if (found) return found;
     at = (cell + 1) * kCellBytes;
@@ -251,8 +257,9 @@ Checker::View Checker::view_of(Actor const& actor, int lane) const {
   throw Error(ErrorCode::kInternal, "a lane without a clock");
 }
 
-std::optional<Conflict> Checker::access(Actor const& actor, int lane, Location const& where, std::uint64_t bytes,
-                                        std::uint16_t kind, SameValue same, void const* context) {
+std::optional<Conflict> Checker::access(Actor const& actor, int lane, Location const& where,
+                                        std::uint64_t bytes, std::uint16_t kind, SameValue same,
+                                        void const* context) {
   View view = view_of(actor, lane);
   view.strong_read = (kind & (kStrong | kWrite)) == kStrong;
   Record const mine{.who = warp_name(actor.team->id, actor.warp),
@@ -264,7 +271,8 @@ std::optional<Conflict> Checker::access(Actor const& actor, int lane, Location c
 }
 
 std::optional<Conflict> Checker::operation_access(std::uint32_t operation, Actor const& actor, int lane,
-                                                  Location const& where, std::uint64_t bytes, std::uint16_t kind) {
+                                                  Location const& where, std::uint64_t bytes,
+                                                  std::uint16_t kind) {
   View view = view_of(actor, lane);
   Operation& started = operations_[operation];
   ClockRef map_fence;
@@ -301,7 +309,8 @@ std::optional<Conflict> Checker::operation_signals(std::uint32_t operation, Acto
   if (mbarrier == nullptr) return std::nullopt;
   // A copy unit reads and changes the object like a strong access of its own; the initialisation must be known to it.
   bool const async_proxy = operations_[operation].async_proxy;
-  std::uint16_t const kind = static_cast<std::uint16_t>(kRead | kWrite | kStrong | scope_bits(Scope::kCluster));
+  std::uint16_t const kind =
+      static_cast<std::uint16_t>(kRead | kWrite | kStrong | scope_bits(Scope::kCluster));
   if (async_proxy && mbarrier->init_fenced) {
     // The fence of the initialisation stands for a proxy fence: the access needs only to be ordered.
     operations_[operation].async_proxy = false;

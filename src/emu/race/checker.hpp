@@ -20,10 +20,10 @@ namespace deepwell::emu::race {
 
 /// What a thread knows. Every part flows along every edge between threads.
 enum Part {
-  kHappened,   // what happened before
-  kFenced,     // of that, what a proxy fence has made known to the async proxy
+  kHappened,  // what happened before
+  kFenced,    // of that, what a proxy fence has made known to the async proxy
   kPublished,  // of that, what a fence of GPU scope or wider has made ready for a relaxed store or atomic to publish
-  kSeen,       // what relaxed loads saw published and the next fence acquires
+  kSeen,  // what relaxed loads saw published and the next fence acquires
   kParts,
 };
 struct Knowledge {
@@ -221,8 +221,8 @@ class Checker {
   void learn(Actor const& actor, Knowledge const& what);
   void learn(Actor const& actor, Part part, ClockRef const& what);
   ClockRef with_own(Group const& group, Part part, Actor const& actor, Epoch const* own) const;
-  bool over(Operation const& operation, std::vector<Stamp> const& stamps, Record const& record, View const& view,
-            Clock const* clock, bool fenced) const;
+  bool over(Operation const& operation, std::vector<Stamp> const& stamps, Record const& record,
+            View const& view, Clock const* clock, bool fenced) const;
   bool ordered(Record const& record, View const& view, bool fenced) const;
   bool exempt(Record const& record, std::uint16_t kind, View const& view) const;
   bool needs_fence(Record const& record, std::uint16_t kind) const;
@@ -230,8 +230,8 @@ class Checker {
   View view_of(Actor const& actor, int lane) const;
   std::optional<Conflict> touch(Cell& cell, Records& records, Record const& mine, View const& view,
                                 SameValue same, void const* context);
-  std::optional<Conflict> touch_range(Location const& where, std::uint64_t bytes, Record mine, View const& view,
-                                      SameValue same, void const* context);
+  std::optional<Conflict> touch_range(Location const& where, std::uint64_t bytes, Record mine,
+                                      View const& view, SameValue same, void const* context);
   MbarrierClock* find_mbarrier(Team& team, Location const& where, std::uint32_t* number = nullptr);
   std::uint64_t word_key(Team const& team, Location const& where) const;
 

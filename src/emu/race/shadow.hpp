@@ -14,13 +14,14 @@ namespace deepwell::emu::race {
 enum Kind : std::uint16_t {
   kRead = 1,
   kWrite = 2,
-  kStrong = 4,        // relaxed, acquire, release, volatile or atomic: races with no other strong access in its scope
+  kStrong =
+      4,  // relaxed, acquire, release, volatile or atomic: races with no other strong access in its scope
   kAsyncProxy = 8,    // by the unit that does bulk copies
   kNonCoherent = 16,  // ld.global.nc: the bytes must not change during the launch
   kDelayed = 32,      // by an operation that completes later: `who` names it
   kMbarrierInit = 64,
-  kTensorMap = 128,   // of a tensor map, by the unit that does bulk copies
-  kScopeShift = 8,    // 2 bits: Scope
+  kTensorMap = 128,  // of a tensor map, by the unit that does bulk copies
+  kScopeShift = 8,   // 2 bits: Scope
 };
 enum class Scope : std::uint8_t { kCta, kCluster, kGpu, kSystem };
 inline Scope scope_of(std::uint16_t kind) { return static_cast<Scope>(kind >> kScopeShift & 3); }

@@ -181,8 +181,7 @@ void Checker::fence(Actor const& actor, Scope scope) {
   for_groups(actor, [&](Group& group) {
     group.now.part[kHappened] = joined(group.now.part[kHappened], group.seen_narrow, actor.team->id);
     if (wide) {
-      group.now.part[kHappened] =
-          joined(group.now.part[kHappened], group.now.part[kSeen], actor.team->id);
+      group.now.part[kHappened] = joined(group.now.part[kHappened], group.now.part[kSeen], actor.team->id);
       group.now.part[kPublished] = group.now.part[kHappened];
     }
     group.at_cta_fence = group.now.part[kHappened];
@@ -327,10 +326,8 @@ void Checker::mbarrier_acquire(Actor const& actor, Location const& where, bool a
 
 std::uint32_t Checker::start_operation(Actor const& actor, bool async_proxy) {
   Operation operation;
-  operation.info = {.team = actor.team->id,
-                    .warp = actor.warp,
-                    .site = actor.site,
-                    .lane = std::countr_zero(actor.lanes)};
+  operation.info = {
+      .team = actor.team->id, .warp = actor.warp, .site = actor.site, .lane = std::countr_zero(actor.lanes)};
   operation.async_proxy = async_proxy;
   operations_.push_back(std::move(operation));
   return static_cast<std::uint32_t>(operations_.size() - 1);

@@ -11,7 +11,8 @@
 namespace deepwell::emu {
 namespace {
 
-constexpr std::uint64_t kMaxIdleTurns = 30'000;  // without anything that others could see, before it is a livelock
+constexpr std::uint64_t kMaxIdleTurns =
+    30'000;  // without anything that others could see, before it is a livelock
 
 /// One launch of the list while it runs.
 class GridRun : public GridDependency {
@@ -68,7 +69,7 @@ class GridRun : public GridDependency {
   GridRun* previous = nullptr;  // on the same stream
   bool programmatic = false;    // may overlap `previous`
   bool has_started = false;
-  std::vector<bool> root;       // launches that are complete when this one starts, whatever the timing
+  std::vector<bool> root;  // launches that are complete when this one starts, whatever the timing
   std::vector<std::uint64_t> counts;
 
  private:
@@ -76,7 +77,8 @@ class GridRun : public GridDependency {
     auto const& id = cluster.ctas[0]->id;
     auto const& shape = launch_.config.cluster;
     auto const& grid = launch_.cluster_grid;
-    return id[0] / shape[0] + std::uint64_t{grid[0]} * (id[1] / shape[1] + std::uint64_t{grid[1]} * (id[2] / shape[2]));
+    return id[0] / shape[0] +
+           std::uint64_t{grid[0]} * (id[1] / shape[1] + std::uint64_t{grid[1]} * (id[2] / shape[2]));
   }
 
   Launch& launch_;
@@ -166,9 +168,8 @@ class ListRun {
     if (!grid.all_started()) return false;
     return std::all_of(resident_.begin(), resident_.end(), [&](Entry const& entry) {
       if (entry.grid != &grid) return true;
-      return std::all_of(entry.cluster->ctas.begin(), entry.cluster->ctas.end(), [](auto const& cta) {
-        return cta->dependents_may_start || cta->live_warps == 0;
-      });
+      return std::all_of(entry.cluster->ctas.begin(), entry.cluster->ctas.end(),
+                         [](auto const& cta) { return cta->dependents_may_start || cta->live_warps == 0; });
     });
   }
 
@@ -185,7 +186,8 @@ class ListRun {
   void start_what_may() {
     for (std::size_t i = 0; i < grids_.size(); ++i) {
       GridRun& grid = *grids_[i];
-      while (!grid.all_started() && grid.resident() < policy_.resident && may_begin(i) && has_room(grid)) start_one(grid);
+      while (!grid.all_started() && grid.resident() < policy_.resident && may_begin(i) && has_room(grid))
+        start_one(grid);
     }
   }
 

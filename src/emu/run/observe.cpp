@@ -44,8 +44,7 @@ std::string describe_actor(Launch const& launch, std::uint32_t team, std::uint32
                                            info.cluster / of.cluster_grid[0] / of.cluster_grid[1]};
   std::array<std::uint32_t, 3> const inside = {rank % shape[0], rank / shape[0] % shape[1],
                                                rank / shape[0] / shape[1]};
-  for (std::size_t d = 0; d < 3; ++d)
-    cta.id[d] = static_cast<std::uint32_t>(at[d]) * shape[d] + inside[d];
+  for (std::size_t d = 0; d < 3; ++d) cta.id[d] = static_cast<std::uint32_t>(at[d]) * shape[d] + inside[d];
   std::string out = describe_place(cta, static_cast<int>(warp % info.warps_per_cta), lane,
                                    of.function->code[site & 0xfffff]);
   if (of.launches->size() > 1) out = fmt::format("launch {}, {}", info.launch, out);
@@ -57,13 +56,15 @@ std::string describe_actor(Launch const& launch, std::uint32_t team, std::uint32
   Launch const& launch = *warp.launch;
   std::string text = fmt::format("race: {} of {} bytes at {}", describe_kind(kind), bytes,
                                  describe_location(where, *warp.cta));
-  text += fmt::format("\n  against {}{}\n    by {}",
-                      (conflict.other.kind & race::kDelayed) != 0 ? "an asynchronous " : "an earlier ",
-                      describe_kind(conflict.other.kind),
-                      describe_actor(launch, conflict.team, conflict.warp, conflict.lane, conflict.other.site));
+  text +=
+      fmt::format("\n  against {}{}\n    by {}",
+                  (conflict.other.kind & race::kDelayed) != 0 ? "an asynchronous " : "an earlier ",
+                  describe_kind(conflict.other.kind),
+                  describe_actor(launch, conflict.team, conflict.warp, conflict.lane, conflict.other.site));
   text += fmt::format("\n  missing: {}", conflict.why);
   if (auto const next = launch.race->published_by(conflict)) {
-    Instr const& event = launch.launches->at(launch.race->team_info(conflict.team).launch)->function->code[*next & 0xfffff];
+    Instr const& event =
+        launch.launches->at(launch.race->team_info(conflict.team).launch)->function->code[*next & 0xfffff];
     text += fmt::format("\n  what that warp did next to order its accesses: line {} `{}`", event.info->line,
                         event.info->text);
   } else if ((conflict.other.kind & race::kDelayed) == 0) {
@@ -125,7 +126,8 @@ race::Actor actor_of(Warp const& warp, Instr const& instr, Mask lanes) {
 }
 
 race::Location location_of(Place const& place) {
-  if (place.space == Space::kShared) return {.shared = true, .rank = place.owner->rank, .address = place.address};
+  if (place.space == Space::kShared)
+    return {.shared = true, .rank = place.owner->rank, .address = place.address};
   return {.shared = false, .rank = 0, .address = place.address};
 }
 
@@ -144,8 +146,8 @@ void observe_slow(Warp& warp, Instr const& instr, LaneAccesses const& accesses) 
     Place const& place = accesses.places[lane];
     if (!counts(place.space)) return;
     Location const where = location_of(place);
-    auto const conflict = race.access(actor, lane, where, accesses.bytes, kind,
-                                      compares ? &same_value : nullptr, &stored);
+    auto const conflict =
+        race.access(actor, lane, where, accesses.bytes, kind, compares ? &same_value : nullptr, &stored);
     if (conflict) report(warp, instr, lane, where, accesses.bytes, kind, *conflict);
     if ((kind & race::kStrong) == 0) return;
     race.strong(actor, lane, where,
@@ -216,7 +218,8 @@ void ObservedOperation::signals(int lane, Cta const& cta, std::uint32_t mbarrier
 
 void ObservedOperation::done_in_phase(Cta const& cta, std::uint32_t mbarrier, Mask lanes) const {
   if (warp_ == nullptr) return;
-  warp_->launch->race->operation_done_in_phase(number_, *cta.cluster->team, shared_location(cta, mbarrier), lanes);
+  warp_->launch->race->operation_done_in_phase(number_, *cta.cluster->team, shared_location(cta, mbarrier),
+                                               lanes);
 }
 
 void ObservedOperation::waited(Warp& warp, Instr const& instr, Mask lanes, bool altogether) const {
@@ -254,8 +257,8 @@ void observe_mbarrier_use(Warp& warp, Instr const& instr, int lane, std::uint32_
 
 void observe_mbarrier_arrive(Warp& warp, Instr const& instr, int lane, std::uint32_t address) {
   if (!observed(warp)) return;
-  warp.launch->race->mbarrier_arrive(actor_of(warp, instr, Mask{1} << lane), shared_location(*warp.cta, address),
-                                     !instr.has(".relaxed"));
+  warp.launch->race->mbarrier_arrive(actor_of(warp, instr, Mask{1} << lane),
+                                     shared_location(*warp.cta, address), !instr.has(".relaxed"));
 }
 
 void observe_mbarrier_waited(Warp& warp, Instr const& instr, Mask lanes, std::uint32_t address) {
@@ -270,11 +273,12 @@ void check_unwaited_loads(Cta& cta) {
   race::Team const& team = *cta.cluster->team;
   for (std::uint32_t const number : launch.race->unwaited_loads(team, cta.rank)) {
     race::Checker::OperationInfo const info = launch.race->operation_info(number);
-    throw Report(Finding::kCopy,
-                 fmt::format("{}: the CTA whose shared memory this copy writes ended, and no thread had waited "
-                             "for the copy",
-                             describe_actor(launch, info.team, info.warp, info.lane, info.site)),
-                 std::string(launch.kernel));
+    throw Report(
+        Finding::kCopy,
+        fmt::format("{}: the CTA whose shared memory this copy writes ended, and no thread had waited "
+                    "for the copy",
+                    describe_actor(launch, info.team, info.warp, info.lane, info.site)),
+        std::string(launch.kernel));
   }
 }
 

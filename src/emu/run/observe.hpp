@@ -14,9 +14,7 @@ namespace deepwell::emu {
 struct MemoryOrder {
   std::uint16_t kind = 0;  // kStrong, kNonCoherent and the scope of race::Kind
   bool acquire = false, release = false;
-  std::uint32_t bits() const {
-    return kind | std::uint32_t{acquire} << 16 | std::uint32_t{release} << 17;
-  }
+  std::uint32_t bits() const { return kind | std::uint32_t{acquire} << 16 | std::uint32_t{release} << 17; }
   static MemoryOrder from_bits(std::uint32_t bits) {
     return {static_cast<std::uint16_t>(bits), (bits >> 16 & 1) != 0, (bits >> 17 & 1) != 0};
   }
@@ -86,8 +84,8 @@ class ObservingMemory : public BulkMemory {
   }
   void update_global(std::uint64_t address, std::size_t bytes,
                      std::function<void(std::span<std::byte>)> const&) override {
-    operation_.global(lane_, address, bytes, race::kRead | race::kWrite | race::kStrong |
-                                                 race::scope_bits(race::Scope::kGpu));
+    operation_.global(lane_, address, bytes,
+                      race::kRead | race::kWrite | race::kStrong | race::scope_bits(race::Scope::kGpu));
   }
   void read_shared(std::uint32_t address, std::span<std::byte> data, std::span<std::uint8_t> valid) override {
     std::fill(valid.begin(), valid.end(), std::uint8_t{1});
