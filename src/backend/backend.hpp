@@ -99,6 +99,9 @@ class Backend {
   /// another stream in each thread, and a handle may come back after its stream was destroyed. Not to be asked of a stream
   /// that is being captured (drivers refuse: Error kDevice).
   virtual std::uint64_t stream_id(Stream stream) { return reinterpret_cast<std::uintptr_t>(stream); }
+  /// Emulated devices: the seed of launches from now on, which decides the order of warps and CTAs and when copies complete.
+  /// False: the device has no such thing.
+  virtual bool set_schedule(std::uint64_t) { return false; }
   /// False for a backend that runs nothing: its kernels are loaded from an image without code.
   virtual bool needs_code() const { return true; }
 

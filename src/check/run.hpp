@@ -26,8 +26,9 @@ struct Outcome {
   Status status = Status::kError;
   std::string kernel;  // short: "gemm_mx 128x8 s8 x4"; empty when none was chosen
   double error = 0, bound = 0;
-  double seconds = 0;  // of the call, without compiling
-  std::string reason;  // empty when it passes
+  double seconds = 0;          // of the call, without compiling
+  std::string reason;          // empty when it passes
+  std::uint64_t schedule = 0;  // the first one that failed
   bool failed() const { return status == Status::kFail || status == Status::kError; }
 };
 
@@ -51,8 +52,14 @@ struct RunResult {
 };
 RunResult run_on_device(Context& context, CaseData const& data);
 
-/// make_data (or `given`), run_on_device, judge. Errors become outcomes.
+/// Seeds of an emulated device under which a case runs, one after the other: first, first + 1, ...
+struct Schedules {
+  std::uint64_t first = 0, count = 1;
+};
+
+/// make_data (or `given`), run_on_device and judge under each schedule until one fails: its reason names the schedule then.
+/// Errors become outcomes. A device without schedules takes only the default.
 Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
-                 GivenWeights const* weights = nullptr);
+                 GivenWeights const* weights = nullptr, Schedules const& schedules = {});
 
 }  // namespace deepwell::check

@@ -27,7 +27,7 @@ struct Options {
   std::string op, device = "best", model, filter;
   int tp = 1;
   std::int64_t tokens = 4;
-  std::uint64_t seed = 0;
+  std::uint64_t seed = 0, seeds = 1, schedule = 0;
   bool json = false, mutate = false, quick = false, list = false;
 };
 
@@ -49,7 +49,8 @@ nlohmann::ordered_json number(double value) {
 class Report {
  public:
   Report(Options const& options, std::string device)
-      : json_(options.json),
+      : options_(options),
+        json_(options.json),
         device_(std::move(device)),
         table_({{"operation", Table::Align::kLeft, 9},
                 {"tensors and shape", Table::Align::kLeft, 60},
@@ -82,6 +83,7 @@ class Report {
                   {"error", number(outcome.error)},
                   {"bound", number(outcome.bound)},
                   {"seconds", outcome.seconds},
+                  {"schedule", outcome.schedule},
                   {"reason", outcome.reason}});
       return;
     }
@@ -90,6 +92,19 @@ class Report {
                 ran ? fmt::format("{:.2f}", outcome.seconds * 1e3) : "", name_of(outcome.status)});
     if (outcome.status != check::Status::kPass)
       notes_ += fmt::format("{}: {}: {}\n", name_of(outcome.status), name, outcome.reason);
+    if (outcome.failed() && options_.seeds > 1)
+      notes_ += fmt::format("  repeat: {}\n", repeat_command(name, outcome.schedule));
+  }
+
+  /// What runs the one failure again.
+  std::string repeat_command(std::string const& name, std::uint64_t schedule) const {
+    std::string out =
+        fmt::format("deepwell check --device {} --filter \"{}\" --schedule {}", device_, name, schedule);
+    if (options_.seed != 0) out += fmt::format(" --seed {}", options_.seed);
+    if (!options_.model.empty()) {
+      out += fmt::format(" --model \"{}\" --tp {} --tokens {}", options_.model, options_.tp, options_.tokens);
+    }
+    return out;
   }
 
   void skip(check::SkippedTensor const& tensor) {
@@ -119,6 +134,7 @@ class Report {
   int count(check::Status status) const { return counts_[static_cast<int>(status)]; }
 
  private:
+  Options const& options_;
   bool json_;
   std::string device_, notes_;
   Table table_;
@@ -176,7 +192,8 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
         given = {weights->codes, weights->scales};
       }
       report.add(items[i].what,
-                 check::run_case(context, items[i].what, options.seed, pool, weights ? &given : nullptr));
+                 check::run_case(context, items[i].what, options.seed, pool, weights ? &given : nullptr,
+                                 {.first = options.schedule, .count = options.seeds}));
     }
   }
   for (check::LayoutCase const& c : layouts) report.add(c, check::run_layout_case(context, c, options.seed));
@@ -255,6 +272,13 @@ void add_check_command(CLI::App& app) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command->add_option("--seed", options->seed, "Other data")->capture_default_str();
+  command
+      ->add_option("--seeds", options->seeds,
+                   "Emulated devices: run every case under this many schedules of warps, CTAs and copies")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->add_option("--schedule", options->schedule, "Emulated devices: the first of these schedules")
+      ->capture_default_str();
   command->add_option("--filter", options->filter, "Only cases whose name contains this text");
   command->add_flag("--quick", options->quick, "A few cases of each kind");
   command->add_flag("--list", options->list, "Print the names of the cases and run nothing");

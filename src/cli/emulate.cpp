@@ -21,9 +21,9 @@ struct EmulateArgs {
   std::string file, kernel, target = "sm_120a", grid = "1", block = "32", cluster = "1";
   std::vector<std::string> params, dumps;
   std::size_t smem = 0;
-  std::uint64_t seed = 0, max_steps = 0;
+  std::uint64_t seed = 0, seeds = 1, data_seed = 0, max_steps = 0;
   int threads = 0;
-  bool no_check = false, json = false;
+  bool no_check = false, no_race = false, json = false;
 };
 
 emu::KernelInfo choose_kernel(emu::Module const& module, std::string const& wanted) {
@@ -67,6 +67,19 @@ void prepare(Prepared& prepared, std::vector<LaunchParam> const& params, std::ui
   prepared.block = parameter_block(params, buffers);
 }
 
+/// The command that runs one seed alone.
+std::string repeat_command(EmulateArgs const& args, std::uint64_t seed) {
+  std::string out = fmt::format("deepwell emulate {} --target {} --grid {} --block {} --cluster {} --seed {}",
+                                args.file, args.target, args.grid, args.block, args.cluster, seed);
+  if (!args.kernel.empty()) out += " --kernel " + args.kernel;
+  if (args.smem != 0) out += fmt::format(" --smem {}", args.smem);
+  if (args.data_seed != 0) out += fmt::format(" --data-seed {}", args.data_seed);
+  if (args.max_steps != 0) out += fmt::format(" --max-steps {}", args.max_steps);
+  for (std::string const& param : args.params) out += " --param " + param;
+  if (args.no_race) out += " --no-race";
+  return out;
+}
+
 void run_emulate(EmulateArgs const& args) {
   std::string const name = args.target.starts_with("emu:") ? args.target : "emu:" + args.target;
   emu::Profile const profile = emu::parse_profile(name);
@@ -87,19 +100,34 @@ void run_emulate(EmulateArgs const& args) {
   std::shared_ptr<emu::Module const> const module =
       emu::Module::parse(read_ptx(args.file), profile, args.file);
   emu::KernelInfo const kernel = choose_kernel(*module, args.kernel);
-  Prepared prepared;
-  prepare(prepared, params, args.seed);
-  if (prepared.block.size() != kernel.param_bytes) {
-    throw bad_argument("--param", fmt::format("{} bytes in all", prepared.block.size()),
-                       fmt::format("the {} bytes of {}'s parameters", kernel.param_bytes, kernel.name));
+  emu::Options options{.check = !args.no_check,
+                       .race = !args.no_race,
+                       .seed = args.seed,
+                       .max_steps = args.max_steps,
+                       .threads = args.threads};
+  auto last = std::make_unique<Prepared>();
+  emu::Statistics statistics;
+  double seconds = 0;
+  for (std::uint64_t run = 0; run < args.seeds; ++run, ++options.seed) {
+    last = std::make_unique<Prepared>();
+    prepare(*last, params, args.data_seed);
+    if (last->block.size() != kernel.param_bytes) {
+      throw bad_argument("--param", fmt::format("{} bytes in all", last->block.size()),
+                         fmt::format("the {} bytes of {}'s parameters", kernel.param_bytes, kernel.name));
+    }
+    auto const start = std::chrono::steady_clock::now();
+    try {
+      statistics = emu::launch(*module, kernel.name, config, last->block, last->memory, options, profile);
+    } catch (emu::Report const& report) {
+      if (args.seeds == 1) throw;
+      throw emu::Report(report.finding(),
+                        fmt::format("seed {} of {}: {}\n  repeat: {}", options.seed, args.seeds,
+                                    report.what(), repeat_command(args, options.seed)),
+                        report.argument());
+    }
+    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
-
-  emu::Options const options{
-      .check = !args.no_check, .seed = args.seed, .max_steps = args.max_steps, .threads = args.threads};
-  auto const start = std::chrono::steady_clock::now();
-  emu::Statistics const statistics =
-      emu::launch(*module, kernel.name, config, prepared.block, prepared.memory, options, profile);
-  double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  Prepared& prepared = *last;
 
   if (args.json) {
     nlohmann::ordered_json const line{
@@ -141,14 +169,18 @@ void add_emulate_command(CLI::App& app) {
                       "u32:7, u64:, s32:, f32:, ...");
   command->add_option("--dump", args->dumps, "print a buffer afterwards: INDEX[:TYPE[:COUNT]], 0:f32:16");
   command
-      ->add_option("--seed", args->seed,
-                   "order of warps and CTAs, timing of asynchronous copies, "
-                   "random fills")
+      ->add_option("--seed", args->seed, "order of warps and CTAs, timing of asynchronous copies; 0 is fair")
       ->capture_default_str();
+  command->add_option("--seeds", args->seeds, "run under this many seeds, from --seed on, until one fails")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->add_option("--data-seed", args->data_seed, "random fills")->capture_default_str();
   command->add_option("--max-steps", args->max_steps,
                       "warp instructions per CTA after which the run counts as endless");
-  command->add_option("--threads", args->threads, "host threads, 0: all cores")->capture_default_str();
-  command->add_flag("--no-check", args->no_check, "no poison checks (bounds always hold)");
+  command->add_option("--threads", args->threads, "host threads with --no-check, 0: all cores")
+      ->capture_default_str();
+  command->add_flag("--no-check", args->no_check, "no checks but bounds, which always hold");
+  command->add_flag("--no-race", args->no_race, "no race checks");
   command->add_flag("--json", args->json, "statistics as a JSON object");
   command->callback([args] { run_emulate(*args); });
 }

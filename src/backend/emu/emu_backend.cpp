@@ -231,6 +231,13 @@ std::uint32_t EmuBackend::read_note(int index) const {
   return value;
 }
 
+bool EmuBackend::set_schedule(std::uint64_t seed) {
+  run_queue();
+  std::lock_guard const lock(mutex_);
+  options_.seed = seed;
+  return true;
+}
+
 void EmuBackend::set_options(emu::Options const& options) {
   std::lock_guard const lock(mutex_);
   options_ = options;

@@ -37,6 +37,8 @@ class EmuBackend : public Backend {
   DeviceAddress notes_address() override { return notes_; }
   std::uint32_t read_note(int index) const override;
 
+  bool set_schedule(std::uint64_t seed) override;
+
   emu::Profile const& profile() const { return profile_; }
   emu::Memory& memory() {
     run_queue();
