@@ -36,18 +36,18 @@ struct GemmPlan {
 };
 
 // The one list of the fields: text, key, hash and printer are made from it. V(type, name).
-#define DW_GEMM_PLAN_FIELDS(V)                                                                \
-  V(Dtype, x)                                                                                 \
-  V(Dtype, y)                                                                                 \
-  V(Dtype, d)                                                                                 \
-  V(ScaleKind, x_scale)                                                                       \
-  V(ScaleKind, y_scale)                                                                       \
-  V(int, x_gran_k)                                                                            \
-  V(int, y_gran_k)                                                                            \
-  V(bool, swap)                                                                               \
-  V(int, tile_rows)                                                                           \
-  V(int, tile_cols) V(int, warps_rows) V(int, warps_cols) V(int, stages) V(bool, native_e2m1) \
-      V(bool, every_reader_arrives)
+#define DW_GEMM_PLAN_FIELDS(V) \
+  V(Dtype, x)                  \
+  V(Dtype, y)                  \
+  V(Dtype, d)                  \
+  V(ScaleKind, x_scale)        \
+  V(ScaleKind, y_scale)        \
+  V(int, x_gran_k)             \
+  V(int, y_gran_k)             \
+  V(bool, swap)                \
+  V(int, tile_rows)            \
+  V(int, tile_cols)            \
+  V(int, warps_rows) V(int, warps_cols) V(int, stages) V(bool, native_e2m1) V(bool, every_reader_arrives)
 
 DW_HD constexpr int math_warps(GemmPlan const& p) { return p.warps_rows * p.warps_cols; }
 /// One warp loads. Beside the eight math warps of a large tile it stands in a warpgroup of its own, whose registers go to the

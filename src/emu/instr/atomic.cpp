@@ -167,7 +167,7 @@ Outcome atomic(Warp& w, Instr const& i, Mask mask) {
       if (place.shadow != nullptr) place.shadow += how.bytes;
     }
   });
-  if (changed) ++w.cta->cluster->progress;
+  ++(changed ? w.cta->cluster->progress : w.cta->cluster->polls);
   observe(w, i,
           {.mask = mask,
            .places = places,

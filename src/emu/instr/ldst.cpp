@@ -127,6 +127,7 @@ Outcome load(Warp& w, Instr const& i, Mask mask) {
   if (w.check) {
     for (std::size_t k = 0; k < shape.count; ++k) w.set_poison(to[k], mask, poison[k]);
   }
+  if ((i.aux[4] & race::kStrong) != 0) ++w.cta->cluster->polls;
   observe(w, i,
           {.mask = mask,
            .places = places,

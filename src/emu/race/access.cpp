@@ -193,8 +193,8 @@ std::optional<Conflict> Checker::touch(Cell& cell, Records& records, Record cons
     // A strong write stands beside those that it need not be ordered with, and beside a plain write, with which every later
     // strong access must be ordered too.
     bool const plain_before_strong = (mine.kind & kStrong) != 0 && (record.kind & kStrong) == 0;
-    bool const keep = writes && other_writes &&
-                      (plain_before_strong || (exempt(record, mine.kind, view) && !same_warp));
+    bool const keep =
+        writes && other_writes && (plain_before_strong || (exempt(record, mine.kind, view) && !same_warp));
     if (same_warp && record.epoch == mine.epoch && record.kind == mine.kind && record.bytes == mine.bytes &&
         record.site == mine.site) {
       record.lanes |= mine.lanes;

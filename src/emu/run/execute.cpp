@@ -130,6 +130,7 @@ std::uint64_t run_fragment(Warp& warp, std::uint64_t budget, std::uint64_t* coun
         fragment->timed_out = fragment->released = false;
         break;
       case Outcome::kYield:
+        ++warp.cta->cluster->polls;
         ++counts[pc];
         fragment->pc = pc + 1;
         fragment->state = Fragment::State::kReady;
@@ -143,6 +144,7 @@ std::uint64_t run_fragment(Warp& warp, std::uint64_t budget, std::uint64_t* coun
         fragment->state =
             outcome == Outcome::kBlocked ? Fragment::State::kBlocked : Fragment::State::kSuspended;
         fragment->tried = true;
+        ++warp.cta->cluster->polls;
         return done;
       case Outcome::kControl:
         ++counts[pc];
@@ -464,7 +466,7 @@ std::string describe_waits(Cluster& cluster) {
 ClusterStatus run_cluster(Cluster& cluster, std::uint64_t quantum, std::vector<std::uint64_t>& counts) {
   std::uint64_t const max_steps = cluster.launch->options.max_steps * cluster.ctas.size();
   std::uint64_t const stop = cluster.clock + quantum;
-  std::uint64_t const progress_at_start = cluster.progress;
+  std::uint64_t const progress_at_start = cluster.progress, polls_at_start = cluster.polls;
   std::uint64_t timeouts = 0, progress_at_timeout = cluster.progress;
   std::vector<Warp*> order;
   for (auto const& cta : cluster.ctas) {
@@ -522,7 +524,8 @@ ClusterStatus run_cluster(Cluster& cluster, std::uint64_t quantum, std::vector<s
       if (!changed) report_deadlock(cluster, "deadlock: nothing can move");
     }
     if (cluster.clock >= stop) {
-      return cluster.progress == progress_at_start ? ClusterStatus::kSpinning : ClusterStatus::kPaused;
+      bool const spins = cluster.progress == progress_at_start && cluster.polls != polls_at_start;
+      return spins ? ClusterStatus::kSpinning : ClusterStatus::kPaused;
     }
   }
   while (!cluster.queue.empty()) run_completion(cluster);

@@ -11,8 +11,8 @@
 namespace deepwell::emu {
 namespace {
 
-constexpr std::uint64_t kMaxIdleTurns =
-    30'000;  // without anything that others could see, before it is a livelock
+/// Instructions of CTAs that all poll in vain, each, before it is a livelock.
+constexpr std::uint64_t kMaxIdleSteps = 2'000'000;
 
 /// One launch of the list while it runs.
 class GridRun : public GridDependency {
@@ -110,6 +110,7 @@ class ListRun {
       turn = policy_.resident == 1 ? (turn + 1) % resident_.size() : random_.below(resident_.size());
       Entry& entry = resident_[turn];
       std::uint64_t const quantum = policy_.quantum / 2 + random_.below(policy_.quantum);
+      std::uint64_t const before = entry.cluster->clock;
       switch (run_cluster(*entry.cluster, quantum, entry.grid->counts)) {
         case ClusterStatus::kDone:
           entry.grid->end_one();
@@ -122,8 +123,9 @@ class ListRun {
           // It may wait for another CTA: one more may start.
           if (start_another()) {
             idle = 0;
-          } else if (++idle > kMaxIdleTurns) {
-            report_livelock();
+          } else {
+            idle += 100 + entry.cluster->clock - before;
+            if (idle > kMaxIdleSteps * resident_.size()) report_livelock();
           }
           break;
       }

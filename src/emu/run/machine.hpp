@@ -249,6 +249,7 @@ struct Cluster {
   std::uint64_t clock = 0;        // warp-instructions executed: the time base of completions
   Random random;                  // seeded by Options::seed and the cluster's number
   std::uint64_t progress = 0;     // counts what may let others move: completions, arrivals, finished barriers
+  std::uint64_t polls = 0;  // counts what a program does while it waits: strong loads, failed tests, naps
   StateSlots state;
 
   /// Queues work to complete after a seeded delay (about `typical` warp-instructions, from 0 up to some times that).

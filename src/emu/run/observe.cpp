@@ -56,6 +56,7 @@ std::string describe_actor(Launch const& launch, std::uint32_t team, std::uint32
   Launch const& launch = *warp.launch;
   std::string text = fmt::format("race: {} of {} bytes at {}", describe_kind(kind), bytes,
                                  describe_location(where, *warp.cta));
+  if (launch.launches->size() > 1) text = fmt::format("(launch {}) {}", launch.index, text);
   text +=
       fmt::format("\n  against {}{}\n    by {}",
                   (conflict.other.kind & race::kDelayed) != 0 ? "an asynchronous " : "an earlier ",
