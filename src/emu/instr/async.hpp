@@ -17,13 +17,16 @@ namespace deepwell::emu {
 
 /// Runs `body`; an Error that is not a Report becomes one about this instruction and lane.
 template <class Body>
-auto reported(Warp& warp, Instr const& instr, int lane, Body const& body,
-              Finding finding = Finding::kProgram) {
+auto reported(Warp& warp, Instr const& instr, int lane, Body const& body) {
   std::string message;
+  Finding finding = Finding::kProgram;
   try {
     return body();
   } catch (Report const&) {
     throw;
+  } catch (Fault const& fault) {
+    message = fault.what();
+    finding = fault.finding();
   } catch (Error const& error) {
     message = error.what();
   }

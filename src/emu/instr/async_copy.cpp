@@ -23,10 +23,11 @@ void CtaBulkMemory::write_global(std::uint64_t address, std::span<std::byte cons
   Place const place = resolve_global(cta_, address, data.size(), Access::kWrite, "bulk copy");
   if (cta_.launch->options.check) {
     auto const bad = std::find(valid.begin(), valid.end(), std::uint8_t{0});
-    DW_CHECK(bad == valid.end(), kDevice,
-             "a bulk store writes global memory at {:#x} from shared memory that was never written (byte {} "
-             "of {})",
-             address, bad - valid.begin(), data.size());
+    DW_REQUIRE(
+        bad == valid.end(), kPoison,
+        "a bulk store writes global memory at {:#x} from shared memory that was never written (byte {} "
+        "of {})",
+        address, bad - valid.begin(), data.size());
   }
   std::memcpy(place.data, data.data(), data.size());
   place.mark(data.size(), true);
@@ -35,9 +36,9 @@ void CtaBulkMemory::write_global(std::uint64_t address, std::span<std::byte cons
 void CtaBulkMemory::update_global(std::uint64_t address, std::size_t bytes,
                                   std::function<void(std::span<std::byte>)> const& update) {
   Place const place = resolve_global(cta_, address, bytes, Access::kReadWrite, "bulk reduction");
-  DW_CHECK(address % bytes == 0, kDevice, "a bulk reduction at {:#x}, not a multiple of {}", address, bytes);
-  DW_CHECK(!cta_.launch->options.check || place.initialised(bytes), kDevice,
-           "a bulk reduction adds to global memory at {:#x} that was never written", address);
+  DW_REQUIRE(address % bytes == 0, kCopy, "a bulk reduction at {:#x}, not a multiple of {}", address, bytes);
+  DW_REQUIRE(!cta_.launch->options.check || place.initialised(bytes), kPoison,
+             "a bulk reduction adds to global memory at {:#x} that was never written", address);
   auto exchange = [&]<class T>(T* at) {
     T seen = __atomic_load_n(at, __ATOMIC_ACQUIRE);
     T next;
@@ -163,17 +164,17 @@ WarpCopies& copies_of(Warp& warp) {
 /// A value that all lanes of the mask agree on is not needed: each executing lane starts its own copy.
 std::size_t bulk_size(Warp& warp, Value const& value, int lane) {
   std::uint64_t const bytes = warp.lane_of(value, lane);
-  DW_CHECK(bytes % 16 == 0 && bytes < (1u << 20), kDevice,
-           "the size of a bulk copy is {}; a multiple of 16 below 2^20 is possible", bytes);
+  DW_REQUIRE(bytes % 16 == 0 && bytes < (1u << 20), kCopy,
+             "the size of a bulk copy is {}; a multiple of 16 below 2^20 is possible", bytes);
   return static_cast<std::size_t>(bytes);
 }
 
 void check_aligned(std::uint64_t address, std::uint64_t multiple, char const* what) {
-  DW_CHECK(address % multiple == 0, kDevice, "{} {:#x} is not a multiple of {}", what, address, multiple);
+  DW_REQUIRE(address % multiple == 0, kCopy, "{} {:#x} is not a multiple of {}", what, address, multiple);
 }
 
 std::uint64_t in_global(std::uint64_t address, char const* what) {
-  DW_CHECK(space_of(address) == Space::kGlobal, kDevice, "{} {:#x} is not in global memory", what, address);
+  DW_REQUIRE(space_of(address) == Space::kGlobal, kCopy, "{} {:#x} is not in global memory", what, address);
   return address;
 }
 
@@ -191,14 +192,14 @@ std::vector<Destination> destinations(Warp& warp, Instr const& instr, int lane, 
   Cta& cta = *warp.cta;
   std::vector<Destination> out;
   if (instr.aux[2] == 0) {
-    DW_CHECK(rank_in(cta, address) == rank_in(cta, mbarrier), kDevice,
-             "the destination {:#x} and its mbarrier {:#x} are in different CTAs of the cluster", address,
-             mbarrier);
+    DW_REQUIRE(rank_in(cta, address) == rank_in(cta, mbarrier), kBarrier,
+               "the destination {:#x} and its mbarrier {:#x} are in different CTAs of the cluster", address,
+               mbarrier);
     out.push_back({address, mbarrier});
   } else {
     std::uint64_t const ctas = warp.lane_of(instr.v(static_cast<int>(instr.aux[2])), lane) & 0xffff;
-    DW_CHECK(ctas != 0 && ctas >> cta.cluster->ctas.size() == 0, kDevice,
-             "the multicast mask is {:#x} but the cluster has {} CTAs", ctas, cta.cluster->ctas.size());
+    DW_REQUIRE(ctas != 0 && ctas >> cta.cluster->ctas.size() == 0, kCopy,
+               "the multicast mask is {:#x} but the cluster has {} CTAs", ctas, cta.cluster->ctas.size());
     for (std::uint32_t rank = 0; ctas >> rank != 0; ++rank) {
       if ((ctas >> rank & 1) == 0) continue;
       std::uint32_t const window = (rank + 1) * kClusterStride;
@@ -691,8 +692,7 @@ TensorOperand tensor_operand(Warp& warp, Instr const& instr, Operand const& oper
                      describe_address(*warp.cta, Space::kGeneric, address)),
          Finding::kTensorMap);
   }
-  out.map = reported(
-      warp, instr, lane, [&] { return unpack_tensor_map(std::span(place.data, 128)); }, Finding::kTensorMap);
+  out.map = reported(warp, instr, lane, [&] { return unpack_tensor_map(std::span(place.data, 128)); });
   for (Value const& element : operand.elements) {
     out.coordinates.push_back(
         static_cast<std::int32_t>(static_cast<std::uint32_t>(warp.lane_of(element, lane))));
@@ -833,8 +833,8 @@ Outcome exec_bulk_prefetch(Warp& warp, Instr const& instr, Mask mask) {
   for_lanes(mask, [&](int lane) {
     reported(warp, instr, lane, [&] {
       std::uint64_t const bytes = warp.lane_of(instr.v(1), lane);
-      DW_CHECK(bytes % 16 == 0, kDevice, "the size of a bulk prefetch is {}; a multiple of 16 is needed",
-               bytes);
+      DW_REQUIRE(bytes % 16 == 0, kCopy, "the size of a bulk prefetch is {}; a multiple of 16 is needed",
+                 bytes);
       check_aligned(in_global(from[lane], "the source"), 16, "the source");
     });
   });

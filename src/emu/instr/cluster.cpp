@@ -140,7 +140,7 @@ Outcome exec_store_async(Warp& warp, Instr const& instr, Mask mask) {
     reported(warp, instr, lane, [&] {
       std::uint32_t const at = shared_address(space, to[lane], "the destination");
       std::uint32_t const mbar = shared_address(space, barrier[lane], "the mbarrier");
-      DW_CHECK(at % (each * values.size()) == 0, kDevice, "the destination {:#x} is misaligned", at);
+      DW_REQUIRE(at % (each * values.size()) == 0, kCopy, "the destination {:#x} is misaligned", at);
       std::vector<std::byte> data(each * values.size());
       std::vector<std::uint8_t> valid(data.size(), 1);
       for (std::size_t i = 0; i < values.size(); ++i) {
@@ -211,7 +211,7 @@ Outcome exec_try_cancel(Warp& warp, Instr const& instr, Mask mask) {
     reported(warp, instr, lane, [&] {
       std::uint32_t const at = shared_address(space, to[lane], "the response");
       std::uint32_t const mbar = shared_address(space, barrier[lane], "the mbarrier");
-      DW_CHECK(at % 16 == 0, kDevice, "the response address {:#x} is not a multiple of 16", at);
+      DW_REQUIRE(at % 16 == 0, kCopy, "the response address {:#x} is not a multiple of 16", at);
       std::uint32_t const first = multicast ? 0 : rank_of(*cta, at);
       std::uint32_t const last =
           multicast ? static_cast<std::uint32_t>(cta->cluster->ctas.size()) : first + 1;

@@ -15,7 +15,7 @@ struct LiveMbarriers {
 };
 
 Place place_of(Cta& cta, std::uint32_t address) {
-  DW_CHECK(address % 8 == 0, kDevice, "the mbarrier address {:#x} is not a multiple of 8", address);
+  DW_REQUIRE(address % 8 == 0, kBarrier, "the mbarrier address {:#x} is not a multiple of 8", address);
   return resolve_shared(cta, address, 8, "mbarrier");
 }
 
@@ -23,11 +23,11 @@ std::uint64_t read_word(Place const& place) { return load_bits(place, 8); }
 
 Mbarrier read_object(LiveMbarriers& live, Place const& place, std::uint32_t address) {
   auto const found = live.words.find(place.data);
-  DW_CHECK(found != live.words.end(), kDevice, "the mbarrier at shared address {:#x} is not initialised",
-           address);
+  DW_REQUIRE(found != live.words.end(), kBarrier, "the mbarrier at shared address {:#x} is not initialised",
+             address);
   std::uint64_t const word = read_word(place);
-  DW_CHECK(
-      place.initialised(8) && word == found->second, kDevice,
+  DW_REQUIRE(
+      place.initialised(8) && word == found->second, kBarrier,
       "the mbarrier at shared address {:#x} was overwritten by other stores: it held {:#018x}, now {:#018x}",
       address, found->second, word);
   return Mbarrier::from_word(word);
@@ -48,11 +48,11 @@ Space shared_space_of(Instr const& instr) {
 
 std::uint32_t shared_address(Space space, std::uint64_t address, char const* what) {
   if (space == Space::kGeneric) {
-    DW_CHECK(space_of(address) == Space::kShared, kDevice,
-             "{} at generic address {:#x} is not in shared memory", what, address);
+    DW_REQUIRE(space_of(address) == Space::kShared, kMemory,
+               "{} at generic address {:#x} is not in shared memory", what, address);
     address -= kSharedWindow;
   }
-  DW_CHECK(address < (1ull << 32), kDevice, "{} at {:#x} is not in shared memory", what, address);
+  DW_REQUIRE(address < (1ull << 32), kMemory, "{} at {:#x} is not in shared memory", what, address);
   return static_cast<std::uint32_t>(address);
 }
 
@@ -60,8 +60,8 @@ void mbarrier_init(Cta& cta, std::uint32_t address, std::uint64_t count) {
   Place const place = place_of(cta, address);
   auto& live = cta.cluster->state.get<LiveMbarriers>();
   auto const found = live.words.find(place.data);
-  DW_CHECK(
-      found == live.words.end() || read_word(place) != found->second, kDevice,
+  DW_REQUIRE(
+      found == live.words.end() || read_word(place) != found->second, kBarrier,
       "mbarrier.init at shared address {:#x}, where an mbarrier is alive; mbarrier.inval must come first",
       address);
   write_word(live, place, Mbarrier::init(count).word());
@@ -110,9 +110,8 @@ void for_objects(Warp& warp, Instr const& instr, Mask mask, Body const& body) {
   std::uint64_t at[kLanes];
   addresses_of(warp, instr, instr.ops[instr.aux[1]], mask, at);
   for_lanes(mask, [&](int lane) {
-    reported(
-        warp, instr, lane, [&] { body(lane, shared_address(space_in(instr), at[lane], "the mbarrier")); },
-        Finding::kBarrier);
+    reported(warp, instr, lane,
+             [&] { body(lane, shared_address(space_in(instr), at[lane], "the mbarrier")); });
   });
 }
 
@@ -187,11 +186,11 @@ Outcome exec_wait(Warp& warp, Instr const& instr, Mask mask) {
     std::uint64_t const value = warp.lane_of(instr.v(2), lane);
     int parity = 0;
     if constexpr (kParity) {
-      DW_CHECK(value <= 1, kDevice, "the parity to wait for is {}; 0 or 1 is possible", value);
+      DW_REQUIRE(value <= 1, kBarrier, "the parity to wait for is {}; 0 or 1 is possible", value);
       parity = static_cast<int>(value);
     } else {
-      DW_CHECK(Mbarrier::is_token(value), kDevice,
-               "{:#018x} is not a state that an mbarrier arrival returned", value);
+      DW_REQUIRE(Mbarrier::is_token(value), kBarrier,
+                 "{:#018x} is not a state that an mbarrier arrival returned", value);
       parity = Mbarrier::token_parity(value);
     }
     if (mbarrier_read(*warp.cta, at).phase_done(parity)) {

@@ -32,16 +32,16 @@ constexpr TensorMapType kElementTypes[] = {
 int mode_of(int swizzle) { return swizzle >= 4 ? 3 : swizzle; }
 int atomicity_of(int swizzle) { return swizzle >= 4 ? swizzle - 3 : 0; }
 int swizzle_of(int mode, int atomicity) {
-  DW_CHECK(atomicity == 0 || mode == 3, kDevice,
-           "tensormap.replace: swizzle atomicity {} needs the 128-byte swizzle mode, got mode {}", atomicity,
-           mode);
+  DW_REQUIRE(atomicity == 0 || mode == 3, kTensorMap,
+             "tensormap.replace: swizzle atomicity {} needs the 128-byte swizzle mode, got mode {}",
+             atomicity, mode);
   return atomicity == 0 ? mode : 3 + atomicity;
 }
 
 void replace_field(TensorMapSpec& map, Field field, std::uint32_t ordinal, std::uint64_t value) {
   auto in_range = [&](std::uint64_t limit, char const* what) {
-    DW_CHECK(value < limit, kDevice, "tensormap.replace: {} is {}; 0 to {} are possible", what, value,
-             limit - 1);
+    DW_REQUIRE(value < limit, kTensorMap, "tensormap.replace: {} is {}; 0 to {} are possible", what, value,
+               limit - 1);
     return static_cast<int>(value);
   };
   switch (field) {
@@ -75,7 +75,7 @@ Outcome exec_replace(Warp& warp, Instr const& instr, Mask mask) {
     Place const place =
         resolve(warp, instr, lane, static_cast<Space>(instr.aux[0]), at[lane], 128, 16, Access::kReadWrite);
     reported(warp, instr, lane, [&] {
-      DW_CHECK(place.initialised(128), kDevice, "the tensor map was never written completely");
+      DW_REQUIRE(place.initialised(128), kTensorMap, "the tensor map was never written completely");
       TensorMapSpec map = unpack_tensor_map(std::span<std::byte const>(place.data, 128));
       replace_field(map, static_cast<Field>(instr.aux[1]), instr.aux[2], warp.lane_of(value, lane));
       auto const bytes = pack_tensor_map(map);

@@ -1,14 +1,15 @@
 // The mbarrier object's arithmetic.
 #include "emu/mem/mbarrier.hpp"
 
+#include "emu/mem/fault.hpp"
 namespace deepwell::emu {
 namespace {
 
 constexpr std::uint64_t kBytesMask = (1ull << 21) - 1;
 
 void check_bytes(std::int64_t bytes, char const* operation, std::uint64_t by) {
-  DW_CHECK(
-      bytes >= -Mbarrier::kMaxBytes && bytes <= Mbarrier::kMaxBytes, kDevice,
+  DW_REQUIRE(
+      bytes >= -Mbarrier::kMaxBytes && bytes <= Mbarrier::kMaxBytes, kBarrier,
       "{} of {} bytes brings the mbarrier's transaction count to {}; its range is -(2^20 - 1) to 2^20 - 1",
       operation, by, bytes);
 }
@@ -16,16 +17,16 @@ void check_bytes(std::int64_t bytes, char const* operation, std::uint64_t by) {
 }  // namespace
 
 Mbarrier Mbarrier::init(std::uint64_t count) {
-  DW_CHECK(count >= 1 && count <= kMaxCount, kDevice,
-           "mbarrier.init with count {}; 1 to 2^20 - 1 are possible", count);
+  DW_REQUIRE(count >= 1 && count <= kMaxCount, kBarrier,
+             "mbarrier.init with count {}; 1 to 2^20 - 1 are possible", count);
   Mbarrier barrier;
   barrier.pending_ = barrier.expected_ = static_cast<std::uint32_t>(count);
   return barrier;
 }
 
 Mbarrier Mbarrier::from_word(std::uint64_t word) {
-  DW_CHECK(is_object(word), kDevice,
-           "no mbarrier object here (the word is {:#018x}): not initialised, or overwritten", word);
+  DW_REQUIRE(is_object(word), kBarrier,
+             "no mbarrier object here (the word is {:#018x}): not initialised, or overwritten", word);
   Mbarrier barrier;
   barrier.pending_ = static_cast<std::uint32_t>(word & kMaxCount);
   barrier.expected_ = static_cast<std::uint32_t>(word >> 20 & kMaxCount);
@@ -42,8 +43,8 @@ std::uint64_t Mbarrier::word() const {
 }
 
 void Mbarrier::expect_tx(std::uint64_t bytes) {
-  DW_CHECK(bytes <= static_cast<std::uint64_t>(kMaxBytes), kDevice,
-           "expect_tx of {} bytes; at most 2^20 - 1 are possible", bytes);
+  DW_REQUIRE(bytes <= static_cast<std::uint64_t>(kMaxBytes), kBarrier,
+             "expect_tx of {} bytes; at most 2^20 - 1 are possible", bytes);
   std::int64_t const next = bytes_ + static_cast<std::int64_t>(bytes);
   check_bytes(next, "expect_tx", bytes);
   bytes_ = next;
@@ -51,8 +52,8 @@ void Mbarrier::expect_tx(std::uint64_t bytes) {
 }
 
 void Mbarrier::complete_tx(std::uint64_t bytes) {
-  DW_CHECK(bytes <= static_cast<std::uint64_t>(kMaxBytes), kDevice,
-           "complete_tx of {} bytes; at most 2^20 - 1 are possible", bytes);
+  DW_REQUIRE(bytes <= static_cast<std::uint64_t>(kMaxBytes), kBarrier,
+             "complete_tx of {} bytes; at most 2^20 - 1 are possible", bytes);
   std::int64_t const next = bytes_ - static_cast<std::int64_t>(bytes);
   check_bytes(next, "complete_tx", bytes);
   bytes_ = next;
@@ -60,24 +61,24 @@ void Mbarrier::complete_tx(std::uint64_t bytes) {
 }
 
 void Mbarrier::take_arrivals(std::uint64_t count) {
-  DW_CHECK(count >= 1 && count <= kMaxCount, kDevice,
-           "mbarrier arrival with count {}; 1 to 2^20 - 1 are possible", count);
-  DW_CHECK(count <= pending_, kDevice,
-           "mbarrier arrival with count {} but {} arrivals are pending in this phase ({} expected a phase, "
-           "{} bytes pending)",
-           count, pending_, expected_, bytes_);
+  DW_REQUIRE(count >= 1 && count <= kMaxCount, kBarrier,
+             "mbarrier arrival with count {}; 1 to 2^20 - 1 are possible", count);
+  DW_REQUIRE(count <= pending_, kBarrier,
+             "mbarrier arrival with count {} but {} arrivals are pending in this phase ({} expected a phase, "
+             "{} bytes pending)",
+             count, pending_, expected_, bytes_);
   pending_ -= static_cast<std::uint32_t>(count);
 }
 
 void Mbarrier::drop(std::uint64_t count) {
   take_arrivals(count);
-  DW_CHECK(count <= expected_, kDevice,
-           "mbarrier.arrive_drop of {} but only {} arrivals are expected a phase", count, expected_);
+  DW_REQUIRE(count <= expected_, kBarrier,
+             "mbarrier.arrive_drop of {} but only {} arrivals are expected a phase", count, expected_);
   expected_ -= static_cast<std::uint32_t>(count);
 }
 
 void Mbarrier::check_not_last(char const* operation) const {
-  DW_CHECK(pending_ != 0, kDevice, "{} would complete the mbarrier's phase", operation);
+  DW_REQUIRE(pending_ != 0, kBarrier, "{} would complete the mbarrier's phase", operation);
 }
 
 void Mbarrier::arrive(std::uint64_t count) {
@@ -101,7 +102,7 @@ void Mbarrier::arrive_drop_no_complete(std::uint64_t count) {
 }
 
 void Mbarrier::add_pending() {
-  DW_CHECK(pending_ < kMaxCount, kDevice, "the mbarrier's pending count would exceed 2^20 - 1");
+  DW_REQUIRE(pending_ < kMaxCount, kBarrier, "the mbarrier's pending count would exceed 2^20 - 1");
   ++pending_;
 }
 

@@ -157,9 +157,9 @@ Place resolve_global(Cta& cta, std::uint64_t address, std::size_t bytes, Access 
   Allocation const* const found = cta.launch->global->find(address, hint);
   if (found == nullptr || bytes > found->bytes - (address - found->base) ||
       (found->read_only && access != Access::kRead)) {
-    throw Error(ErrorCode::kDevice, fmt::format("{}: {} of {} global bytes at {} is outside every allocation",
-                                                who, access == Access::kRead ? "read" : "write", bytes,
-                                                cta.launch->global->describe(address)));
+    throw Fault(Finding::kMemory, fmt::format("{}: {} of {} global bytes at {} is outside every allocation",
+                                              who, access == Access::kRead ? "read" : "write", bytes,
+                                              cta.launch->global->describe(address)));
   }
   std::uint64_t const at = address - found->base;
   return {found->block->data + at, found->block->shadow == nullptr ? nullptr : found->block->shadow + at,
@@ -169,8 +169,8 @@ Place resolve_global(Cta& cta, std::uint64_t address, std::size_t bytes, Access 
 Place resolve_shared(Cta& cta, std::uint64_t address, std::size_t bytes, std::string const& who) {
   Place const place = shared_place(cta, address, bytes);
   if (place.data == nullptr) {
-    throw Error(ErrorCode::kDevice, fmt::format("{}: {} bytes at {}", who, bytes,
-                                                describe_address(cta, Space::kShared, address)));
+    throw Fault(Finding::kMemory, fmt::format("{}: {} bytes at {}", who, bytes,
+                                              describe_address(cta, Space::kShared, address)));
   }
   return place;
 }

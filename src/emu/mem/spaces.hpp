@@ -8,6 +8,7 @@
 #include <string>
 
 #include "emu/instr/instr.hpp"
+#include "emu/mem/fault.hpp"
 
 namespace deepwell::emu {
 

@@ -173,13 +173,14 @@ std::array<std::byte, 128> pack_tensor_map(TensorMapSpec const& spec) {
 
 TensorMapSpec unpack_tensor_map(std::span<std::byte const> bytes) {
   DW_CHECK(bytes.size() == kBytes, kInternal, "a tensor map has 128 bytes, got {}", bytes.size());
-  DW_CHECK(std::memcmp(bytes.data(), "DWTM", 4) == 0 && get<std::uint8_t>(bytes, 4) == kVersion, kDevice,
-           "these 128 bytes are not a tensor map (they begin {:02x} {:02x} {:02x} {:02x}): none was encoded "
-           "or copied here",
-           get<std::uint8_t>(bytes, 0), get<std::uint8_t>(bytes, 1), get<std::uint8_t>(bytes, 2),
-           get<std::uint8_t>(bytes, 3));
-  DW_CHECK(
-      get<std::uint64_t>(bytes, kChecksumAt) == checksum(bytes.first(kChecksumAt)), kDevice,
+  DW_REQUIRE(
+      std::memcmp(bytes.data(), "DWTM", 4) == 0 && get<std::uint8_t>(bytes, 4) == kVersion, kTensorMap,
+      "these 128 bytes are not a tensor map (they begin {:02x} {:02x} {:02x} {:02x}): none was encoded "
+      "or copied here",
+      get<std::uint8_t>(bytes, 0), get<std::uint8_t>(bytes, 1), get<std::uint8_t>(bytes, 2),
+      get<std::uint8_t>(bytes, 3));
+  DW_REQUIRE(
+      get<std::uint64_t>(bytes, kChecksumAt) == checksum(bytes.first(kChecksumAt)), kTensorMap,
       "this tensor map is damaged: its checksum does not match, parts of it were overwritten or not copied");
   TensorMapSpec spec;
   spec.rank = get<std::uint8_t>(bytes, 5);

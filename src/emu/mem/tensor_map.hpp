@@ -12,6 +12,7 @@
 #include <span>
 
 #include "emu/emu.hpp"
+#include "emu/mem/fault.hpp"
 
 namespace deepwell::emu {
 

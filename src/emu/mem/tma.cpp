@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "emu/mem/fault.hpp"
 namespace deepwell::emu {
 namespace {
 
@@ -157,19 +158,24 @@ Tile::Tile(TensorMapSpec const& map, std::span<std::int32_t const> coordinates, 
       type_(static_cast<TensorMapType>(map.data_type)),
       swizzle_(static_cast<TensorMapSwizzle>(map.swizzle)),
       shared_address_(shared_address) {
-  check_tensor_map(map);
-  DW_CHECK(static_cast<int>(coordinates.size()) == map.rank, kDevice,
-           "the instruction has {} coordinates but the tensor map has rank {}", coordinates.size(), map.rank);
+  try {
+    check_tensor_map(map);
+  } catch (Error const& error) {
+    throw Fault(Finding::kTensorMap, error.what());
+  }
+  DW_REQUIRE(static_cast<int>(coordinates.size()) == map.rank, kTensorMap,
+             "the instruction has {} coordinates but the tensor map has rank {}", coordinates.size(),
+             map.rank);
   std::copy(coordinates.begin(), coordinates.end(), coordinates_.begin());
-  DW_CHECK(shared_address % 128 == 0, kDevice,
-           "the shared address {:#x} of a tensor copy is not a multiple of 128 bytes", shared_address);
+  DW_REQUIRE(shared_address % 128 == 0, kTensorMap,
+             "the shared address {:#x} of a tensor copy is not a multiple of 128 bytes", shared_address);
   // Hardware takes another start for an illegal instruction (seen on SM 9.0).
   std::int64_t const inner_bits = coordinates_[0] * bits_of(type_);
-  DW_CHECK(inner_bits % 128 == 0, kDevice,
-           "coordinate 0 is {}: {} bits from the start of the row, not a multiple of 16 bytes",
-           coordinates_[0], inner_bits);
-  DW_CHECK(type_ != TensorMapType::kU4Align16 || coordinates_[0] % 128 == 0, kDevice,
-           "coordinate 0 is {}; for 16U4_ALIGN16B it is a multiple of 128", coordinates_[0]);
+  DW_REQUIRE(inner_bits % 128 == 0, kTensorMap,
+             "coordinate 0 is {}: {} bits from the start of the row, not a multiple of 16 bytes",
+             coordinates_[0], inner_bits);
+  DW_REQUIRE(type_ != TensorMapType::kU4Align16 || coordinates_[0] % 128 == 0, kTensorMap,
+             "coordinate 0 is {}; for 16U4_ALIGN16B it is a multiple of 128", coordinates_[0]);
   steps_.fill(1);
   steps_[0] = map.box[0];
   for (int i = 1; i < map.rank; ++i)
@@ -179,10 +185,11 @@ Tile::Tile(TensorMapSpec const& map, std::span<std::int32_t const> coordinates, 
 
 Tile Tile::gather4(TensorMapSpec const& map, std::span<std::int32_t const> coordinates,
                    std::uint32_t shared_address) {
-  DW_CHECK(coordinates.size() == 5 && map.rank == 2, kDevice,
-           "tile::gather4 needs a tensor map of rank 2 and 5 coordinates, got rank {} and {}", map.rank,
-           coordinates.size());
-  DW_CHECK(map.box[1] == 1, kDevice, "tile::gather4 needs a tensor map with box[1] = 1, got {}", map.box[1]);
+  DW_REQUIRE(coordinates.size() == 5 && map.rank == 2, kTensorMap,
+             "tile::gather4 needs a tensor map of rank 2 and 5 coordinates, got rank {} and {}", map.rank,
+             coordinates.size());
+  DW_REQUIRE(map.box[1] == 1, kTensorMap, "tile::gather4 needs a tensor map with box[1] = 1, got {}",
+             map.box[1]);
   Tile tile(map, coordinates.first(2), shared_address);
   tile.gathers_ = true;
   std::copy_n(coordinates.begin() + 1, 4, tile.rows_.begin());
@@ -199,8 +206,8 @@ void Tile::set_sizes() {
   pitch_ =
       swizzle_ == TensorMapSwizzle::kNone ? shared_row_bytes_ : static_cast<std::uint32_t>(span_of(swizzle_));
   std::uint64_t const total = std::uint64_t{rows} * pitch_;
-  DW_CHECK(total < (1u << 20), kDevice,
-           "the tensor map's box of {} bytes exceeds shared memory and the transaction count", total);
+  DW_REQUIRE(total < (1u << 20), kTensorMap,
+             "the tensor map's box of {} bytes exceeds shared memory and the transaction count", total);
   transaction_bytes_ = rows * row_bytes_;
   shared_bytes_ = static_cast<std::uint32_t>(total);
 }
@@ -245,11 +252,11 @@ void Tile::for_each_row(std::int64_t inner_limit_bytes, Body const& body) const 
     }
     try {
       body(row);
-    } catch (Error const& error) {
+    } catch (Fault const& fault) {
       std::string where;
       for (int i = 1; i < map_.rank; ++i)
         where += fmt::format("{}{}", i > 1 ? ", " : "", at[i] * map_.element_strides[i]);
-      throw with_context(error, fmt::format("{}, box row {{{}}}", describe(), where));
+      throw with_context(fault, fmt::format("{}, box row {{{}}}", describe(), where));
     }
     for (int i = 1; i < map_.rank && ++at[i] == steps_[i]; ++i) at[i] = 0;
   }
@@ -311,8 +318,8 @@ std::vector<GlobalPiece> Tile::gather(BulkMemory& memory) const {
   std::string const where = describe();
   // Hardware takes it for an illegal instruction (seen on SM 9.0).
   for (int i = 0; i < map_.rank; ++i) {
-    DW_CHECK(coordinates_[i] >= 0, kDevice, "{}: coordinate {} of a store or reduction is negative", where,
-             i);
+    DW_REQUIRE(coordinates_[i] >= 0, kTensorMap, "{}: coordinate {} of a store or reduction is negative",
+               where, i);
   }
   for_each_row((inner_bytes() + 15) / 16 * 16, [&](Row const& row) {
     if (!row.inside) return;
@@ -331,8 +338,8 @@ void store_pieces(BulkMemory& memory, std::span<GlobalPiece const> pieces) {
   for (GlobalPiece const& piece : pieces) {
     try {
       memory.write_global(piece.address, piece.data, piece.valid);
-    } catch (Error const& error) {
-      throw with_context(error, piece.where);
+    } catch (Fault const& fault) {
+      throw with_context(fault, piece.where);
     }
   }
 }
@@ -342,15 +349,15 @@ void reduce_pieces(BulkMemory& memory, std::span<GlobalPiece const> pieces, Redu
   std::size_t const size = static_cast<std::size_t>(bits_of(type)) / 8;
   for (GlobalPiece const& piece : pieces) {
     try {
-      DW_CHECK(std::all_of(piece.valid.begin(), piece.valid.end(), [](std::uint8_t v) { return v != 0; }),
-               kDevice, "a bulk reduction reads shared memory that was never written");
+      DW_REQUIRE(std::all_of(piece.valid.begin(), piece.valid.end(), [](std::uint8_t v) { return v != 0; }),
+                 kPoison, "a bulk reduction reads shared memory that was never written");
       for (std::size_t i = 0; i < piece.data.size(); i += size) {
         memory.update_global(piece.address + i, size, [&](std::span<std::byte> into) {
           reduce_elements(op, type, into, std::span<std::byte const>(piece.data).subspan(i, size));
         });
       }
-    } catch (Error const& error) {
-      throw with_context(error, piece.where);
+    } catch (Fault const& fault) {
+      throw with_context(fault, piece.where);
     }
   }
 }

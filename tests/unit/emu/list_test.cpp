@@ -184,7 +184,8 @@ TEST_F(Lists, LaunchesOverlapWhereTheyMay) {
 
 TEST_F(Lists, AThirdLaunchWaitsOnlyForTheSecond) {
   // What the first wrote is known after the second's end only if the second waited.
-  EXPECT_EQ(run({grid("write"), grid("read_after_wait", 0, true), grid("read_after_wait", 0, true)}, 32), "") << text;
+  EXPECT_EQ(run({grid("write"), grid("read_after_wait", 0, true), grid("read_after_wait", 0, true)}, 32), "")
+      << text;
 }
 
 TEST_F(Lists, OneSeedOneRun) {
