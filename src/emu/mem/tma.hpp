@@ -13,7 +13,8 @@
 
 namespace deepwell::emu {
 
-/// What a bulk copy touches. `valid[i]` is 0 for a byte that was never written. Every function checks its range and throws.
+/// What a bulk copy touches. `valid[i]` is 0 for a byte that was never written. Every function checks its range and throws a
+/// Fault.
 class BulkMemory {
  public:
   virtual ~BulkMemory() = default;

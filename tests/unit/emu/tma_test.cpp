@@ -36,20 +36,20 @@ class FakeMemory : public BulkMemory {
     update(std::span(global).subspan(check(address, bytes), bytes));
   }
   void read_shared(std::uint32_t address, std::span<std::byte> data, std::span<std::uint8_t> valid) override {
-    DW_CHECK(address + data.size() <= shared.size(), kDevice, "shared range");
+    DW_REQUIRE(address + data.size() <= shared.size(), kMemory, "shared range");
     std::copy_n(shared.begin() + address, data.size(), data.begin());
     std::copy_n(shared_valid.begin() + address, data.size(), valid.begin());
   }
   void write_shared(std::uint32_t address, std::span<std::byte const> data,
                     std::span<std::uint8_t const> valid) override {
-    DW_CHECK(address + data.size() <= shared.size(), kDevice, "shared range");
+    DW_REQUIRE(address + data.size() <= shared.size(), kMemory, "shared range");
     std::copy(data.begin(), data.end(), shared.begin() + address);
     std::copy(valid.begin(), valid.end(), shared_valid.begin() + address);
   }
 
  private:
   std::size_t check(std::uint64_t address, std::size_t bytes) const {
-    DW_CHECK(address >= kBase && address - kBase + bytes <= global.size(), kDevice, "global range");
+    DW_REQUIRE(address >= kBase && address - kBase + bytes <= global.size(), kMemory, "global range");
     return address - kBase;
   }
 };
