@@ -1,0 +1,298 @@
+// The table of mutations.
+#include "kernel_mutations/rules.hpp"
+
+namespace deepwell::mutations {
+namespace {
+
+constexpr Expect kReport = Expect::kReport, kAny = Expect::kAny, kNothing = Expect::kNothing,
+                 kGap = Expect::kGap;
+
+// Lines of the shipped kernels.
+#define DW_INIT "mbarrier.init.shared::cta.b64 [*], *;"
+#define DW_TRY_WAIT "mbarrier.try_wait.parity.shared::cta.b64 complete, [*], *;"
+#define DW_ARRIVE "mbarrier.arrive.shared::cta.b64 _, [*];"
+#define DW_EXPECT "mbarrier.arrive.expect_tx.shared::cta.b64 _, [*], *;"
+#define DW_WORDS_ARRIVE "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [*];"
+#define DW_COPY_OP "cp.async.bulk.tensor.3d.shared::cta.global.tile.mbarrier::complete_tx::bytes"
+#define DW_COPY DW_COPY_OP " [*], [*, {*, *, *}], [*];"
+#define DW_WORD "cp.async.ca.shared.global [*], [*], 4;"
+#define DW_STORE "st.shared.u32 [*], *;"
+#define DW_BARRIER "barrier.cta.sync *, *;"
+#define DW_LDMATRIX "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {*}, [*];"
+#define DW_MMA "mma.sync.aligned.**, {*}, {*, *}, {*}, {*, *};"
+#define DW_BRANCH "@* bra *;"
+#define DW_ATOM "atom.acq_rel.gpu.global.add.u32 *, [*], *;"
+
+// The waits of the two roles: the load warp's before it announces bytes, the math warps' before the first MMA.
+#define DW_EMPTY_WAIT DW_EXPECT " <- " DW_TRY_WAIT
+#define DW_FULL_WAIT "mma.sync** <- " DW_TRY_WAIT
+#define DW_RELEASE                                                                         \
+  "{ .reg .pred first; .reg .b32 lane; mov.u32 lane, %laneid; setp.eq.u32 first, lane, 0;" \
+  " bar.warp.sync 0xffffffff; @first mbarrier.arrive.shared::cta.b64 _, [$2+$3]; }"
+#define DW_RELAXED_WAIT "mbarrier.try_wait.parity.relaxed.cta.shared::cta.b64 complete, [$1], $2;"
+#define DW_NO_WAIT "setp.eq.u32 complete, 0, 0;"
+#define DW_OTHER_PARITY                      \
+  "{ .reg .b32 other; xor.b32 other, $2, 1;" \
+  " mbarrier.try_wait.parity.shared::cta.b64 complete, [$1], other; }"
+
+// clang-format off
+std::vector<Rule> const kRules = {
+  // ---- setting up ----
+  {"the barriers' initialisation is not made visible to copies", "fence.mbarrier_init.release.cluster;", "",
+   kReport, {{"decode"}, {"large"}}},
+  {"the barriers' initialisation is made visible too late", "fence.mbarrier_init.release.cluster;", "", kReport,
+   {{"decode"}}, {{"-> " DW_BARRIER, "$0 fence.mbarrier_init.release.cluster;"}}},
+  {"every thread initialises the barriers", DW_INIT " <- " DW_BRANCH, "", kReport, {{"decode"}, {"large"}}},
+  {"full expects one arrival more", DW_INIT,
+   "{ .reg .b32 other; add.s32 other, $2, 1; mbarrier.init.shared::cta.b64 [$1], other; }", kReport,
+   {{"decode"}, {"words"}, {"plain"}, {"large", 2}}},
+  {"full expects one arrival less", DW_INIT,
+   "{ .reg .b32 other; sub.s32 other, $2, 1; mbarrier.init.shared::cta.b64 [$1], other; }", kReport,
+   {{"decode"}, {"words"}, {"plain"}, {"large_words"}}},
+  {"empty expects one arrival more", DW_INIT,
+   "{ .reg .b32 other; add.s32 other, $2, 1; mbarrier.init.shared::cta.b64 [$1], other; }", kReport,
+   {{"decode", 1}, {"large", 3}}},
+  {"empty expects one arrival less", DW_INIT,
+   "{ .reg .b32 other; sub.s32 other, $2, 1; mbarrier.init.shared::cta.b64 [$1], other; }", kReport,
+   {{"decode", 1}, {"large", 3}}},
+  {"no barrier between initialisation and use", DW_BARRIER, "", kReport, {{"decode"}, {"words"}, {"large"}}},
+  {"the first barrier does not count the load warp", DW_BARRIER, "barrier.cta.sync $1, 128;", kReport,
+   {{"decode"}}},
+
+  // ---- the load warp ----
+  {"no wait until a stage is empty", DW_EMPTY_WAIT, DW_NO_WAIT, kReport,
+   {{"decode"}, {"words"}, {"plain"}, {"large"}, {"k64_large"}}},
+  {"a wait for an empty stage that acquires nothing", DW_EMPTY_WAIT, DW_RELAXED_WAIT, kReport,
+   {{"decode"}, {"words"}, {"plain"}, {"large"}}},
+  {"a wait for an empty stage that may give up", DW_EMPTY_WAIT " -> " DW_BRANCH, "", kGap,
+   {{"decode"}, {"large"}}, {}, "gemm_mx", "try_wait gives up in the emulator only when nothing else can move"},
+  {"the load warp waits for the other parity", DW_EMPTY_WAIT, DW_OTHER_PARITY, kReport, {{"decode"}, {"large"}}},
+  {"16 bytes too few are announced", DW_EXPECT,
+   "{ .reg .b32 other; sub.s32 other, $2, 16; mbarrier.arrive.expect_tx.shared::cta.b64 _, [$1], other; }",
+   kReport, {{"decode"}, {"words"}, {"large"}}},
+  {"half of the bytes are announced", DW_EXPECT,
+   "{ .reg .b32 other; shr.u32 other, $2, 1; mbarrier.arrive.expect_tx.shared::cta.b64 _, [$1], other; }",
+   kReport, {{"decode"}, {"k64"}}},
+  {"twice the bytes are announced", DW_EXPECT,
+   "{ .reg .b32 other; shl.b32 other, $2, 1; mbarrier.arrive.expect_tx.shared::cta.b64 _, [$1], other; }",
+   kReport, {{"decode"}, {"large"}}},
+  {"no bytes are announced", DW_EXPECT, "mbarrier.arrive.shared::cta.b64 _, [$1];", kReport,
+   {{"decode"}, {"words"}, {"large"}}},
+  {"every lane announces the bytes", DW_EXPECT " <- " DW_BRANCH, "", kReport, {{"decode"}, {"large"}}},
+  {"the announcement is dropped", DW_EXPECT, "", kReport, {{"decode"}, {"words"}}},
+  {"a copy is dropped", DW_COPY, "", kReport, {{"decode", 0}, {"decode", 1}, {"large", 2}, {"large", 3}}},
+  {"every lane issues a copy", DW_COPY " <- " DW_BRANCH, "", kReport, {{"decode", 0}, {"large", 3}}},
+  {"a copy with its coordinates swapped", DW_COPY, DW_COPY_OP " [$1], [$2, {$4, $3, $5}], [$6];", kAny,
+   {{"decode", 0}, {"decode", 1}, {"large", 2}, {"k64", 0}}},
+  {"a copy that always brings the first k tile", DW_COPY, DW_COPY_OP " [$1], [$2, {0, $4, $5}], [$6];", kAny,
+   {{"decode", 0}, {"decode", 2}, {"large", 0}, {"k64_large", 2}}},
+  {"a copy of the tile one row down", DW_COPY,
+   "{ .reg .b32 other; add.s32 other, $4, 1; " DW_COPY_OP " [$1], [$2, {$3, other, $5}], [$6]; }", kAny,
+   {{"decode", 0}, {"decode", 1}, {"large", 2}}},
+  {"a copy into the next stage", DW_COPY, DW_COPY_OP " [$1+8192], [$2, {$3, $4, $5}], [$6];", kAny,
+   {{"decode", 0}}},
+  {"a copy to an address that its swizzle does not allow", DW_COPY,
+   DW_COPY_OP " [$1+16], [$2, {$3, $4, $5}], [$6];", kAny, {{"decode", 0}, {"k64", 2}}},
+  {"a copy that completes on the next stage's barrier", DW_COPY, DW_COPY_OP " [$1], [$2, {$3, $4, $5}], [$6+8];",
+   kReport, {{"decode", 0}, {"large", 1}}},
+  {"words without their arrival", DW_WORDS_ARRIVE, "", kReport, {{"words"}, {"large_words"}}},
+  {"words that arrive besides what is counted", DW_WORDS_ARRIVE, "cp.async.mbarrier.arrive.shared::cta.b64 [$1];",
+   kReport, {{"words"}, {"large_words"}}},
+  {"an arrival that does not wait for the words", DW_WORDS_ARRIVE, "mbarrier.arrive.shared::cta.b64 _, [$1];",
+   kReport, {{"words"}, {"widened"}, {"large_words"}}},
+  {"the arrival of the words comes before the last of them", DW_WORDS_ARRIVE, "", kReport, {{"large_words"}},
+   {{"<- " DW_WORD " <- " DW_WORD " <- " DW_WORD " <- " DW_WORD,
+     "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [$1]; $0"}}},
+  {"the arrival of the words on the next stage", DW_WORDS_ARRIVE,
+   "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [$1+8];", kReport, {{"words"}}},
+  {"a word four bytes off", DW_WORD, "cp.async.ca.shared.global [$1+4], [$2], 4;", kAny,
+   {{"large_words", 3}, {"widened", 3}}},
+  {"scales of rows past the end are read", DW_WORD " <- add.s32 *, *, -1;", "add.s32 $1, $2, 99;", kAny,
+   {{"large_words", 6}}},
+  {"bytes without their arrival", DW_WORDS_ARRIVE " -> " DW_ARRIVE, "", kReport, {{"plain"}}},
+  {"the arrival of the bytes releases nothing", DW_WORDS_ARRIVE " -> " DW_ARRIVE,
+   "mbarrier.arrive.relaxed.cta.shared::cta.b64 _, [$1];", kReport, {{"plain"}}},
+  {"the arrival of the bytes comes before the last store", DW_WORDS_ARRIVE " -> " DW_ARRIVE, "", kReport,
+   {{"plain"}},
+   {{"<- " DW_STORE " <- " DW_STORE " <- " DW_STORE " <- " DW_STORE " <- " DW_STORE " <- " DW_STORE " <- " DW_STORE,
+     "mbarrier.arrive.shared::cta.b64 _, [$1]; $0"}}},
+  {"bytes of data four off", DW_STORE, "st.shared.u32 [$1+4], $2;", kAny, {{"plain", 1}}},
+  {"bytes of scales four off", DW_STORE, "st.shared.u32 [$1+4], $2;", kAny, {{"plain", 4}}},
+  {"bytes stored without the swizzle", DW_STORE " <- xor.b32 *, *, *;", "mov.b32 $1, $3;", kAny,
+   {{"plain", 1}, {"plain", 2}}},
+  {"rows past the end are read", "ld.global.nc.u8 *, [*]; <- setp.ge.s32 *, *, *; -> " DW_BRANCH, "", kAny,
+   {{"plain", 4}}},
+  {"elements past k are read", "ld.global.nc.u8 *, [*]; <- " DW_BRANCH, "", kAny, {{"plain", 4}, {"plain", 7}}},
+  {"the load warp leaves one k tile early", DW_WORDS_ARRIVE " -> xor.b32 ** -> setp.eq.#32 *, *, *;",
+   "{ .reg .b32 other; sub.s32 other, $3, 1; setp.eq.s32 $1, $2, other; }", kReport, {{"decode"}, {"words"}}},
+  {"the load warp's ring is one stage shorter", DW_WORDS_ARRIVE " -> setp.eq.#32 *, *, 5;",
+   "setp.eq.s32 $1, $2, 4;", kReport, {{"decode"}, {"words"}}},
+  {"the load warp keeps its phase", DW_WORDS_ARRIVE " -> xor.b32 *, *, *;", "", kReport,
+   {{"decode"}, {"large"}}},
+
+  // ---- the math warps ----
+  {"a wait for a full stage that may give up", DW_FULL_WAIT " -> " DW_BRANCH, "", kGap,
+   {{"decode"}, {"large"}}, {}, "gemm_mx", "try_wait gives up in the emulator only when nothing else can move"},
+  {"no wait until a stage is full", DW_FULL_WAIT, DW_NO_WAIT, kReport,
+   {{"decode"}, {"words"}, {"widened"}, {"plain"}, {"large"}, {"large_words"}, {"k64"}, {"k64_large"}}},
+  {"a wait for a full stage that acquires nothing", DW_FULL_WAIT, DW_RELAXED_WAIT, kReport,
+   {{"decode"}, {"words"}, {"plain"}, {"large"}}},
+  {"the math warps wait for the other parity", DW_FULL_WAIT, DW_OTHER_PARITY, kReport, {{"decode"}, {"large"}}},
+  {"the math warps keep their phase", "bar.warp.sync 0xffffffff; -> xor.b32 *, *, *;", "", kReport,
+   {{"decode"}, {"large"}, {"k64_large"}}},
+  {"the math warps' ring is one stage shorter", "bar.warp.sync 0xffffffff; -> setp.eq.#32 *, *, 5;",
+   "setp.eq.s32 $1, $2, 4;", kReport, {{"decode"}}},
+  {"a stage is released before the warp has converged", "bar.warp.sync 0xffffffff;", "", kReport,
+   {{"decode"}, {"words"}, {"large"}, {"k64_large"}}},
+  {"only half of the warp converges before the release", "bar.warp.sync 0xffffffff;", "bar.warp.sync 0x0000ffff;",
+   kReport, {{"decode"}, {"large"}}},
+  {"a stage's release releases nothing", "bar.warp.sync 0xffffffff; -> " DW_ARRIVE,
+   "mbarrier.arrive.relaxed.cta.shared::cta.b64 _, [$1];", kReport, {{"decode"}, {"words"}, {"large"}}},
+  {"a stage is never released", "bar.warp.sync 0xffffffff; -> " DW_ARRIVE, "", kReport,
+   {{"decode"}, {"words"}, {"large"}}},
+  {"every lane releases a stage", "bar.warp.sync 0xffffffff; -> " DW_BRANCH, "", kReport,
+   {{"decode"}, {"large"}}},
+  {"the next stage is released", "bar.warp.sync 0xffffffff; -> " DW_ARRIVE,
+   "mbarrier.arrive.shared::cta.b64 _, [$1+8];", kReport, {{"decode"}, {"large"}}},
+  {"a stage is released before its last read", "bar.warp.sync 0xffffffff; -> add.s32 *, *, *;", "$0", kReport,
+   {{"decode"}, {"large"}, {"k64_large"}},
+   {{"-> " DW_ARRIVE, ""}, {"<- " DW_LDMATRIX, DW_RELEASE " $0"}}},
+  {"fragments 16 bytes off", DW_LDMATRIX, "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$1}, [$2+16];", kAny,
+   {{"decode", 0}, {"decode", -1}, {"words", 2}, {"large", -1}, {"k64", 0}}},
+  {"fragments of another stage", DW_LDMATRIX, "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$1}, [$2+8192];", kAny,
+   {{"decode", 2}}},
+  {"the stage's offset is half of what it is", DW_LDMATRIX " <- shl.b32 *, *, 13;", "shl.b32 $1, $2, 12;", kAny,
+   {{"decode", 2}}},
+  {"fragments with one bit of the swizzle missing", DW_FULL_WAIT " <- and.b32 *, *, 7;", "and.b32 $1, $2, 3;",
+   kAny, {{"decode"}, {"large"}, {"words"}}},
+  {"packed fragments with one bit of the swizzle missing", DW_FULL_WAIT " <- and.b32 *, *, 3;",
+   "and.b32 $1, $2, 1;", kAny, {{"k64"}, {"k64_large"}}},
+  {"packed elements two bytes off", "ld.shared.u16 *, [*];", "ld.shared.u16 $1, [$2+2];", kAny,
+   {{"widened", 0}, {"widened", -1}}},
+  {"signs of packed elements from other nibbles", "prmt.b32 *, *, *, *;", "prmt.b32 $1, $3, $2, $4;", kAny,
+   {{"widened", 1}}},
+  {"a word of scales four bytes off", DW_FULL_WAIT " -> ld.shared.u32 *, [*];", "ld.shared.u32 $1, [$2+4];", kAny,
+   {{"decode"}, {"large"}, {"k64"}}},
+  {"scales past k are used", "selp.b32 *, -1, *, *;", "mov.b32 $1, -1;", kAny, {{"decode"}, {"widened"}}},
+  {"an MMA with another byte of x's scales", DW_MMA, "mma.sync.aligned.$1, {$2}, {1, $4}, {$5}, {$6, $7};", kAny,
+   {{"decode", 0}, {"decode", 3}}},
+  {"a k64 MMA with other bytes of y's scales", DW_MMA, "mma.sync.aligned.$1, {$2}, {$3, $4}, {$5}, {2, $7};",
+   kAny, {{"k64", 0}, {"k64_large", 0}}},
+  {"an MMA with another lane's scales of x", DW_MMA, "mma.sync.aligned.$1, {$2}, {$3, 1}, {$5}, {$6, $7};", kAny,
+   {{"large", 0}, {"k64_large", 1}}},
+  {"an MMA with another lane's scales of y", DW_MMA, "mma.sync.aligned.$1, {$2}, {$3, $4}, {$5}, {$6, 1};", kAny,
+   {{"large", 0}, {"k64_large", 0}}},
+  {"an MMA is dropped", "mma.sync**", "", kAny, {{"decode", -1}, {"widened", 0}, {"large", 5}, {"k64", 0}}},
+  {"lanes decide by themselves where scales act", "vote.sync.all.pred every, mine, 0xffffffff;",
+   "mov.pred every, mine;", kAny, {{"widened"}, {"large_words"}}},
+  {"FP32 scales lose their fraction", "and.b32 *, *, -2139095041;", "mov.b32 $1, 0;", kAny,
+   {{"words"}, {"widened"}, {"large_words"}}},
+
+  // ---- registers ----
+  {"only the load warp gives registers back", "setmaxnreg.dec.sync.aligned.u32 72;", "", kGap, {{"large"}},
+   {{"-> " DW_BRANCH, "$0 setmaxnreg.dec.sync.aligned.u32 72;"}}, "gemm_mx",
+   "the emulator does not ask whether a whole warpgroup executes setmaxnreg"},
+
+  // ---- sums to d ----
+  {"sums are staged while warps still read the ring", DW_BARRIER, "", kReport,
+   {{"decode", 1}, {"widened", 1}, {"large", 1}}},
+  {"staged sums are read before all are there", DW_BARRIER, "", kReport,
+   {{"decode", 2}, {"split", 2}, {"large", 2}}},
+  {"warps arrive where they have to wait", DW_BARRIER, "barrier.cta.arrive $1, $2;", kReport,
+   {{"decode", 1}, {"decode", 2}, {"large", 1}}},
+  {"a staged sum four bytes off", "st.shared.f32 [*], *;", "st.shared.f32 [$1+4], $2;", kAny,
+   {{"decode", 0}, {"k64", -1}}},
+  {"a staged pair eight bytes off", "st.shared.v2.f32 [*], **;", "st.shared.v2.f32 [$1+8], $2;", kAny,
+   {{"large", 0}, {"large", -1}}},
+  {"staged sums are read one row down", "ld.shared.v4.f32 {*}, [*];", "ld.shared.v4.f32 {$1}, [$2+272];", kAny,
+   {{"decode", -1}}},
+  {"rows or columns past the end are stored", DW_BARRIER " -> or.pred *, *, *;", "and.pred $1, $2, $3;", kAny,
+   {{"decode", -1}, {"large", -1}}},
+  {"a column past the end is stored", "st.global.**; <- " DW_BRANCH, "", kAny, {{"plain", -1}}},
+  {"c of the next column", "ld.global.#32 *, [*];", "ld.global.f32 $1, [$2+4];", kAny, {{"split", 0}}},
+  {"c is left out", "setp.eq.#64 *, *, 0;", "setp.eq.s64 $1, $2, $2;", kAny, {{"split", -1}, {"large", -1}}},
+
+  // ---- splits of k ----
+  {"partial sums are published without a barrier", DW_BARRIER, "", kReport,
+   {{"split", 3}, {"gemm_then_gemm", 3}}},
+  {"partial sums are announced without release and acquire", DW_ATOM,
+   "atom.relaxed.gpu.global.add.u32 $1, [$2], $3;", kReport, {{"split"}}},
+  {"partial sums are announced without release", DW_ATOM, "atom.acquire.gpu.global.add.u32 $1, [$2], $3;", kReport,
+   {{"split"}}},
+  {"partial sums are announced without acquire", DW_ATOM, "atom.release.gpu.global.add.u32 $1, [$2], $3;", kReport,
+   {{"split"}}},
+  {"partial sums are read through the read-only cache", "ld.global.v4.f32 {*}, [*];",
+   "ld.global.nc.v4.f32 {$1}, [$2];", kReport, {{"split", 0}}},
+  {"partial sums are announced to the CTA only", DW_ATOM, "atom.acq_rel.cta.global.add.u32 $1, [$2], $3;",
+   kReport, {{"split"}}},
+  {"every thread counts its CTA", DW_ATOM " <- " DW_BRANCH, "", kAny, {{"split"}}},
+  {"no CTA finds itself last", DW_ATOM " -> add.s32 *, *, 1;", "add.s32 $1, $2, 0;", kAny, {{"split"}}},
+  {"a CTA finds itself last too early", DW_ATOM " -> add.s32 *, *, 1;", "add.s32 $1, $2, 2;", kAny, {{"split"}}},
+  {"the counter is not set back", DW_ATOM " -> st.global.#32 [*], *;", "", kAny,
+   {{"split"}, {"gemm_then_gemm"}}},
+  {"threads are not told whether their CTA is last", DW_ATOM " -> st.shared.u32 [*], *;", "", kReport,
+   {{"split"}}},
+  {"threads do not wait to hear whether their CTA is last", DW_BARRIER, "", kReport, {{"split", 4}}},
+  {"splits share their place in the workspace", "st.global.v4.f32 [*], {*}; <- shl.b64 *, *, 11; -> add.s64 *, *, *;",
+   "mov.b64 $1, $2;", kReport, {{"split"}}},
+  {"partial sums 16 bytes off", "st.global.v4.f32 [*], {*};", "st.global.v4.f32 [$1+16], {$2};", kAny,
+   {{"split"}}},
+  {"partial sums of another split", "ld.global.v4.f32 {*}, [*];", "ld.global.v4.f32 {$1}, [$2+-2048];", kAny,
+   {{"split", 1}}},
+
+  // ---- launches that overlap ----
+  {"the GEMM does not wait for the launch before it", "griddepcontrol.wait;", "", kReport,
+   {{"pack_then_gemm"}, {"gemm_then_gemm"}}},
+  {"the GEMM waits after it has copied the tokens' scales", "griddepcontrol.wait;", "", kReport, {{"pack_then_gemm"}},
+   {{"-> " DW_COPY " -> " DW_COPY " -> " DW_COPY " -> " DW_COPY, "$0 griddepcontrol.wait;"}}},
+  {"the GEMM waits after it has read c", "griddepcontrol.wait;", "", kReport, {{"gemm_then_gemm"}},
+   {{"-> ld.global.#32 *, [*];", "$0 griddepcontrol.wait;"}}},
+  {"the layout kernel does not wait for the launch before it", "griddepcontrol.wait;", "", kReport,
+   {{"pack_then_gemm"}}, {}, "scale_layout_f32_packed"},
+  {"the layout kernel waits after its first load", "griddepcontrol.wait;", "", kReport, {{"pack_then_gemm"}},
+   {{"-> ld.global.nc.u32 *, [*];", "$0 griddepcontrol.wait;"}}, "scale_layout_f32_packed"},
+
+  {"a launch without a race of its own that may end before the launch before it", "griddepcontrol.wait;", "",
+   kReport, {{"pack_then_gemm"}}, {}, "scale_layout_f32_f32"},
+
+  // ---- the layout kernel ----
+  {"the layout kernel handles rows past the end", "setp.ge.s32 *, *, *; -> " DW_BRANCH, "", kAny,
+   {{"pack_scales"}}, {}, "scale_layout"},
+  {"the layout kernel reads columns past the end", "ld.global.nc.u32 *, [*]; <- " DW_BRANCH, "", kAny,
+   {{"pack_scales", 3}}, {}, "scale_layout"},
+  {"an exponent in another byte of its word", "shl.b32 *, *, 24;", "shl.b32 $1, $2, 16;", kAny, {{"pack_scales"}},
+   {}, "scale_layout"},
+  {"a packed word one row down", "st.global.#32 [*], *;", "st.global.u32 [$1+4], $2;", kAny, {{"pack_scales"}},
+   {}, "scale_layout"},
+  {"exponents are rounded down", "add.s32 *, *, 8388607;", "mov.b32 $1, $2;", kAny, {{"pack_scales"}}, {},
+   "scale_layout"},
+  {"only the first lane's lossy scales are noted", "redux.sync.add.u32 *, *, 0xffffffff;", "mov.b32 $1, $2;",
+   kAny, {{"pack_scales"}}, {}, "scale_layout"},
+  {"every lane notes the lossy scales", "red.relaxed.sys.global.add.u32 [*], *; <- " DW_BRANCH, "", kAny,
+   {{"pack_scales"}}, {}, "scale_layout"},
+
+  // ---- changes that change nothing ----
+  {"no fence before the counter", "fence.acq_rel.gpu;", "", kNothing, {{"split", 0}}, {}, "gemm_mx",
+   "the barrier and the counter's own release at GPU scope order every thread's partial sums"},
+  {"no fence after the counter", "fence.acq_rel.gpu;", "", kNothing, {{"split", 1}}, {}, "gemm_mx",
+   "the counter's own acquire at GPU scope and the barrier after it order every thread's loads"},
+  {"dependents are never let go", "griddepcontrol.launch_dependents;", "", kNothing,
+   {{"pack_then_gemm"}, {"gemm_then_gemm"}}, {}, "gemm_mx", "they start when the grid ends, only later"},
+  {"dependents are let go before the wait", "griddepcontrol.wait;", "", kNothing,
+   {{"pack_then_gemm"}, {"gemm_then_gemm"}},
+   {{"-> griddepcontrol.launch_dependents;", "$0 griddepcontrol.wait;"}}, "gemm_mx",
+   "a dependent waits until the grid has ended, whenever it was let go"},
+  {"bytes are announced after the copies", DW_EXPECT, "", kNothing, {{"decode"}, {"large"}},
+   {{"-> " DW_COPY " -> " DW_COPY " -> " DW_COPY " -> " DW_COPY,
+     "$0 mbarrier.arrive.expect_tx.shared::cta.b64 _, [$1], $2;"}}, "gemm_mx",
+   "the arrival that the announcement is keeps the phase open; the bytes may be counted before"},
+  {"one barrier of the same warps has the number of another", DW_BARRIER, "barrier.cta.sync 0, $2;", kNothing,
+   {{"decode", 2}}, {}, "gemm_mx", "the load warp is past its only barrier"},
+};
+// clang-format on
+
+}  // namespace
+
+std::vector<Rule> const& rules() { return kRules; }
+
+}  // namespace deepwell::mutations
