@@ -1,4 +1,5 @@
 # One test executable per folder: tests/unit/<folder> -> unit_<folder>, tests/emu -> emu_tests, tests/kernel -> kernel_tests.
+# The planted bugs of tests/emu/bugs have one of their own, emu_bugs.
 option(DEEPWELL_TESTS "Build the tests" ON)
 if(NOT DEEPWELL_TESTS)
   return()
@@ -8,6 +9,11 @@ find_package(GTest REQUIRED)
 
 function(dw_test name folder)
   file(GLOB sources CONFIGURE_DEPENDS tests/${folder}/*.cpp)
+  if(name STREQUAL emu_bugs)
+    list(FILTER sources INCLUDE REGEX "/(bugs_test|bug_runner|case_runner)\\.cpp$")
+  elseif(name STREQUAL emu_tests)
+    list(FILTER sources EXCLUDE REGEX "/(bugs_test|bug_runner)\\.cpp$")
+  endif()
   if(sources)
     add_executable(${name} ${sources})
     target_include_directories(${name} PRIVATE tests src)
@@ -32,6 +38,7 @@ dw_test(unit_check unit/check dw_check)
 dw_test(unit_ops unit/ops dw_ops dw_ref)
 dw_test(unit_capi unit/capi dw_capi)
 dw_test(emu_tests emu dw_backend)
+dw_test(emu_bugs emu dw_backend)
 dw_test(compile_tests compile dw_ops)
 dw_test(kernel_tests kernel dw_check)
 dw_test(kernel_mutations kernel_mutations dw_check)
@@ -54,6 +61,8 @@ find_program(PTXAS ptxas HINTS /usr/local/cuda/bin)
 if(PTXAS)
   add_test(NAME emu_cases_assemble COMMAND ${Python3_EXECUTABLE} tests/emu/assemble_cases.py --ptxas=${PTXAS}
            WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  add_test(NAME emu_bugs_assemble COMMAND ${Python3_EXECUTABLE} tests/emu/assemble_cases.py --ptxas=${PTXAS}
+           --cases=tests/emu/bugs --targets=sm_90a,sm_120a,sm_121a WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
 
 # libFuzzer targets, built with clang: cmake -DCMAKE_CXX_COMPILER=clang++-14 -DDEEPWELL_FUZZ=ON

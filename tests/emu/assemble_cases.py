@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # Assembles every instruction case with ptxas for each target it lists, so that no case expects results of a program that
-# is not valid PTX. A case with `// ptxas: refuses` must not assemble; one that expects another error may do either.
+# is not valid PTX. A case with `// ptxas: refuses` must not assemble; one that expects another error may do either. Of a
+# planted bug both programs must assemble.
 # Usage: assemble_cases.py [--ptxas=PTXAS] [--cases=FOLDER] [--targets=sm_90a,sm_120a]
 import argparse
 import concurrent.futures
@@ -23,6 +24,17 @@ def directives(text):
     return out
 
 
+def variants(text):
+    """A planted bug's two programs, by name; any other text alone."""
+    if not re.search(r"^// bug:", text, re.MULTILINE):
+        return {"": text}
+    lines = text.splitlines()
+    return {
+        name: "\n".join("" if line.rstrip().endswith(f"//@ {other}") else line for line in lines)
+        for name, other in (("bug", "fixed"), ("fixed", "bug"))
+    }
+
+
 def assemble(ptxas, path, text, target):
     """Nothing where ptxas accepts the text, else its first line."""
     with tempfile.TemporaryDirectory() as folder:
@@ -41,13 +53,15 @@ def check(ptxas, path, targets):
     for target in listed:
         if target not in targets:
             continue
-        message = assemble(ptxas, path, text, target)
-        runs += 1
-        if known.get("ptxas") == "refuses":
-            if message is None:
-                wrong.append(f"{path} on {target}: assembles, but the case says that ptxas refuses it")
-        elif message is not None and "error" not in known:
-            wrong.append(f"{path} on {target}: {message}")
+        for variant, program in variants(text).items():
+            message = assemble(ptxas, path, program, target)
+            runs += 1
+            name = f"{path} ({variant})" if variant else path
+            if known.get("ptxas") == "refuses":
+                if message is None:
+                    wrong.append(f"{name} on {target}: assembles, but the case says that ptxas refuses it")
+            elif message is not None and "error" not in known:
+                wrong.append(f"{name} on {target}: {message}")
     return runs, wrong
 
 

@@ -133,35 +133,57 @@ std::array<std::uint32_t, 3> parse_shape(std::string text) {
   return out;
 }
 
-std::vector<std::uint64_t> parse_list(std::string text) {
+/// The parts of "a,b,c".
+std::vector<std::string> split(std::string text) {
   std::replace(text.begin(), text.end(), ',', ' ');
+  return words_of(text);
+}
+
+std::vector<std::uint64_t> parse_list(std::string const& text) {
   std::vector<std::uint64_t> out;
-  for (std::string const& word : words_of(text)) out.push_back(std::stoull(word));
+  for (std::string const& word : split(text)) out.push_back(std::stoull(word));
   return out;
 }
 
-void parse_launch(Case& one, std::string const& text) {
+/// Text without the blanks around it.
+std::string trimmed(std::string const& text) {
+  std::size_t const first = text.find_first_not_of(' ');
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(' ') - first + 1);
+}
+
+CaseLaunch parse_launch(std::string const& text) {
+  CaseLaunch out;
   for (std::string const& word : words_of(text)) {
     std::size_t const equals = word.find('=');
     if (equals == std::string::npos) throw bad_argument("launch", word, "name=value");
     std::string const name = word.substr(0, equals), value = word.substr(equals + 1);
     if (name == "grid") {
-      one.launch.grid = parse_shape(value);
+      out.spec.grid = parse_shape(value);
     } else if (name == "block") {
       auto const shape = parse_shape(value);
-      one.launch.threads = shape[0];
-      one.launch.threads_y = shape[1];
-      one.launch.threads_z = shape[2];
+      out.spec.threads = shape[0];
+      out.spec.threads_y = shape[1];
+      out.spec.threads_z = shape[2];
     } else if (name == "cluster") {
-      one.launch.cluster = parse_shape(value);
+      out.spec.cluster = parse_shape(value);
     } else if (name == "smem") {
-      one.launch.dynamic_smem_bytes = static_cast<std::uint32_t>(std::stoul(value));
+      out.spec.dynamic_smem_bytes = static_cast<std::uint32_t>(std::stoul(value));
     } else if (name == "entry") {
-      one.entry = value;
+      out.entry = value;
+    } else if (name == "stream") {
+      out.stream = std::stoi(value);
+    } else if (name == "programmatic") {
+      out.programmatic = std::stoi(value) != 0;
+    } else if (name == "after") {
+      for (std::uint64_t const index : parse_list(value)) out.after.push_back(index);
+    } else if (name == "args") {
+      out.args = split(value);
     } else {
-      throw bad_argument("launch", word, "grid=, block=, cluster=, smem= or entry=");
+      throw bad_argument("launch", word,
+                         "grid=, block=, cluster=, smem=, entry=, stream=, programmatic=, after= or args=");
     }
   }
+  return out;
 }
 
 CaseParam parse_map(std::vector<std::string> const& words) {
@@ -228,17 +250,30 @@ void parse_directive(Case& one, std::string const& text) {
     if (one.targets == std::vector<std::string>{"all"})
       one.targets = {"sm_90a", "sm_120a", "sm_121a", "sm_120f"};
   } else if (what == "launch") {
-    parse_launch(one, rest);
+    one.launches.push_back(parse_launch(rest));
   } else if (what == "ulps") {
     one.ulps = std::stoull(rest);
   } else if (what == "error") {
-    one.error = rest.substr(rest.find_first_not_of(' '));
+    one.error = trimmed(rest);
+  } else if (what == "bug" || what == "open") {
+    std::string& text = what == "bug" ? one.bug : one.open;
+    for (std::string const& word : words_of(rest)) text += (text.empty() ? "" : " ") + word;
+  } else if (what == "finding") {
+    for (std::string const& word : words_of(rest)) {
+      if (word != "or") one.findings.push_back(word);
+    }
+  } else if (what == "mentions") {
+    one.mentions.push_back(trimmed(rest));
+  } else if (what == "seeds") {
+    if (trimmed(rest) != "some") throw bad_argument("seeds", rest, "some");
+    one.every_seed = false;
   } else if (what == "param") {
     CaseParam param;
     param.kind = CaseParam::Kind::kScalar;
     param.type = words.at(1);
     param.count = 1;
-    param.initial = parse_values({words.at(2)}, parse_type(param.type), 1).bytes;
+    if (words.size() > 3) param.name = words[2];
+    param.initial = parse_values({words.back()}, parse_type(param.type), 1).bytes;
     one.params.push_back(std::move(param));
   } else if (what == "map") {
     std::vector<std::string> all = words;
@@ -293,25 +328,6 @@ std::uint64_t ulps_between(std::uint64_t a, std::uint64_t b, std::size_t bytes) 
   return std::max(a, b) - std::min(a, b);
 }
 
-std::string compare(CaseParam const& param, std::vector<std::byte> const& got, std::uint64_t ulps) {
-  Type const type = parse_type(param.type);
-  std::string out;
-  int wrong = 0;
-  for (std::size_t k = 0; k < param.count; ++k) {
-    if (!param.compared[k]) continue;
-    std::uint64_t const is = bits_at(got.data() + k * type.bytes, type.bytes);
-    std::uint64_t const expected = bits_at(param.expected.data() + k * type.bytes, type.bytes);
-    if (ulps == 0 ? is == expected : ulps_between(is, expected, type.bytes) <= ulps) continue;
-    if (++wrong <= 8) {
-      out += fmt::format("  {}[{}] is {}, expected {}\n", param.name, k,
-                         element_text(got.data() + k * type.bytes, type),
-                         element_text(param.expected.data() + k * type.bytes, type));
-    }
-  }
-  if (wrong > 8) out += fmt::format("  {}: {} of {} elements differ\n", param.name, wrong, param.count);
-  return out;
-}
-
 /// Buffers of one run, released at its end.
 struct Buffers {
   Backend& backend;
@@ -336,52 +352,27 @@ void append(std::vector<std::byte>& block, T const& value, std::size_t alignment
 
 std::shared_ptr<LoadedKernel> load(Case const& one, std::string_view target, Backend& backend) {
   KernelImage image;
-  image.entry = one.entry;
+  DW_CHECK(one.launches.size() == 1, kBadArgument, "{}: a case has one launch", one.name);
+  image.entry = one.launches[0].entry;
   image.target = std::string(target);
-  image.ptx = one.ptx;
-  std::size_t const mark = image.ptx.find("@TARGET@");
-  if (mark != std::string::npos) image.ptx.replace(mark, 8, target);
-  return backend.load(image, one.launch.dynamic_smem_bytes);
+  image.ptx = ptx_for(one, target);
+  return backend.load(image, one.launches[0].spec.dynamic_smem_bytes);
 }
 
 /// What each parameter's buffer holds afterwards; empty where the case expects nothing of it.
 std::vector<std::vector<std::byte>> memory_after(Case const& one, LoadedKernel const& kernel,
                                                  Backend& backend) {
   Buffers buffers{backend, {}};
-  auto const address_of = [&](std::string const& name) {
-    for (std::size_t p = 0; p < one.params.size(); ++p) {
-      if (one.params[p].kind == CaseParam::Kind::kBuffer && one.params[p].name == name)
-        return buffers.addresses[p];
-    }
-    throw bad_argument("map", name, "the name of a buffer");
-  };
   for (CaseParam const& param : one.params) {
     if (param.kind != CaseParam::Kind::kBuffer) {
       buffers.addresses.push_back(0);
       continue;
     }
-    buffers.addresses.push_back(backend.allocate(param.count * parse_type(param.type).bytes));
+    buffers.addresses.push_back(backend.allocate(bytes_of(param)));
     if (!param.initial.empty()) backend.copy_to_device(buffers.addresses.back(), param.initial, nullptr);
   }
-  std::vector<std::byte> block;
-  for (std::size_t p = 0; p < one.params.size(); ++p) {
-    CaseParam const& param = one.params[p];
-    switch (param.kind) {
-      case CaseParam::Kind::kBuffer: append(block, buffers.addresses[p], 8); break;
-      case CaseParam::Kind::kScalar: {
-        block.resize((block.size() + param.initial.size() - 1) / param.initial.size() * param.initial.size());
-        block.insert(block.end(), param.initial.begin(), param.initial.end());
-        break;
-      }
-      case CaseParam::Kind::kMap: {
-        TensorMapSpec spec = param.map;
-        spec.base = address_of(param.map_of);
-        append(block, backend.encode(spec), 64);
-        break;
-      }
-    }
-  }
-  backend.launch(kernel, one.launch, block);
+  backend.launch(kernel, one.launches[0].spec,
+                 parameter_block(one, one.launches[0].args, buffers.addresses, backend));
   backend.synchronize(nullptr);
   std::vector<std::vector<std::byte>> out(one.params.size());
   for (std::size_t p = 0; p < one.params.size(); ++p) {
@@ -432,15 +423,91 @@ std::uint64_t random_value(std::size_t bytes, std::uint64_t& state) {
   }
 }
 
+/// Empties a line of the other variant and takes the mark off one that stays.
+void keep(std::string& line, Variant variant) {
+  std::size_t const mark = line.rfind("//@ ");
+  if (mark == std::string::npos) return;
+  std::string const of = trimmed(line.substr(mark + 4));
+  if (of != "bug" && of != "fixed") throw bad_argument("mark", line.substr(mark), "//@ bug or //@ fixed");
+  if (variant == Variant::kWhole)
+    throw bad_argument("mark", line.substr(mark), "a planted bug, read as a variant");
+  if ((of == "bug") == (variant == Variant::kBug)) {
+    line.erase(mark);
+    line.erase(line.find_last_not_of(' ') + 1);
+  } else {
+    line.clear();
+  }
+}
+
 }  // namespace
 
-Case read_case(std::string const& path, std::string name) {
+std::string ptx_for(Case const& one, std::string_view target) {
+  std::string out = one.ptx;
+  std::size_t const mark = out.find("@TARGET@");
+  if (mark != std::string::npos) out.replace(mark, 8, target);
+  return out;
+}
+
+std::size_t bytes_of(CaseParam const& param) { return param.count * parse_type(param.type).bytes; }
+
+std::string compare(CaseParam const& param, std::vector<std::byte> const& got, std::uint64_t ulps) {
+  Type const type = parse_type(param.type);
+  std::string out;
+  int wrong = 0;
+  for (std::size_t k = 0; k < param.count; ++k) {
+    if (!param.compared[k]) continue;
+    std::uint64_t const is = bits_at(got.data() + k * type.bytes, type.bytes);
+    std::uint64_t const expected = bits_at(param.expected.data() + k * type.bytes, type.bytes);
+    if (ulps == 0 ? is == expected : ulps_between(is, expected, type.bytes) <= ulps) continue;
+    if (++wrong <= 8) {
+      out += fmt::format("  {}[{}] is {}, expected {}\n", param.name, k,
+                         element_text(got.data() + k * type.bytes, type),
+                         element_text(param.expected.data() + k * type.bytes, type));
+    }
+  }
+  if (wrong > 8) out += fmt::format("  {}: {} of {} elements differ\n", param.name, wrong, param.count);
+  return out;
+}
+
+std::vector<std::byte> parameter_block(Case const& one, std::vector<std::string> const& args,
+                                       std::vector<DeviceAddress> const& addresses, Backend& backend) {
+  auto const index_of = [&](std::string const& name, char const* what) {
+    for (std::size_t p = 0; p < one.params.size(); ++p) {
+      if (one.params[p].name == name) return p;
+    }
+    throw bad_argument(what, name, "the name of a parameter");
+  };
+  std::vector<std::size_t> order;
+  for (std::string const& name : args) order.push_back(index_of(name, "args"));
+  for (std::size_t p = 0; args.empty() && p < one.params.size(); ++p) order.push_back(p);
+  std::vector<std::byte> block;
+  for (std::size_t const p : order) {
+    CaseParam const& param = one.params[p];
+    switch (param.kind) {
+      case CaseParam::Kind::kBuffer: append(block, addresses[p], 8); break;
+      case CaseParam::Kind::kScalar: {
+        block.resize((block.size() + param.initial.size() - 1) / param.initial.size() * param.initial.size());
+        block.insert(block.end(), param.initial.begin(), param.initial.end());
+        break;
+      }
+      case CaseParam::Kind::kMap: {
+        TensorMapSpec spec = param.map;
+        spec.base = addresses[index_of(param.map_of, "map")];
+        append(block, backend.encode(spec), 64);
+        break;
+      }
+    }
+  }
+  return block;
+}
+
+Case read_case(std::string const& path, std::string name, Variant variant) {
   std::ifstream file(path);
   DW_CHECK(file.good(), kBadArgument, "{}: cannot be read", path);
   Case one;
   one.name = std::move(name);
   one.path = path;
-  std::string directive;
+  std::string directive, first_entry;
   int number = 0, directive_line = 0;
   auto const flush = [&] {
     try {
@@ -453,6 +520,7 @@ Case read_case(std::string const& path, std::string name) {
   };
   for (std::string line; std::getline(file, line);) {
     ++number;
+    keep(line, variant);
     one.ptx += line + "\n";
     if (line.rfind("//   ", 0) == 0) {
       directive += " " + line.substr(2);
@@ -463,16 +531,22 @@ Case read_case(std::string const& path, std::string name) {
       directive = line.substr(3);
       directive_line = number;
     }
-    if (std::size_t const at = line.find(".entry "); at != std::string::npos && one.entry.empty()) {
+    if (std::size_t const at = line.find(".entry "); at != std::string::npos && first_entry.empty()) {
       std::string const rest = line.substr(at + 7);
-      one.entry = rest.substr(0, rest.find_first_of(" ("));
+      first_entry = rest.substr(0, rest.find_first_of(" ("));
     }
   }
   flush();
-  DW_CHECK(!one.targets.empty() && !one.isa.empty(), kBadArgument,
+  if (one.launches.empty()) one.launches.emplace_back();
+  for (CaseLaunch& launch : one.launches) {
+    if (launch.entry.empty()) launch.entry = first_entry;
+  }
+  DW_CHECK(!one.targets.empty() && (!one.isa.empty() || !one.bug.empty()), kBadArgument,
            "{}: a case needs `// isa:` and `// targets:`", path);
   bool const compares = std::any_of(one.params.begin(), one.params.end(),
                                     [](CaseParam const& p) { return !p.expected.empty(); });
+  DW_CHECK(one.bug.empty() == one.findings.empty(), kBadArgument,
+           "{}: `// bug:` and `// finding:` come together", path);
   DW_CHECK(compares || !one.error.empty(), kBadArgument, "{}: a case expects memory or an error", path);
   return one;
 }
@@ -494,7 +568,8 @@ Case instruction_case(std::string const& line, std::string const& target) {
            line);
   Case one;
   one.name = words[0];
-  one.entry = "instruction";
+  one.launches.resize(1);
+  one.launches[0].entry = "instruction";
   one.targets = {target};
   std::string params, body, operands;
   for (std::size_t k = 1; k < words.size(); ++k) {

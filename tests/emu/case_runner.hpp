@@ -13,6 +13,18 @@
 //   // error: misaligned                       parsing or running must fail with a message that contains this (emulator only)
 //   // ptxas: refuses                         the text is not valid PTX (assemble_cases.py checks it); with `// error:`
 //
+// Planted bugs (tests/emu/bugs, run by bug_runner) are two programs in one file. A line that ends in `//@ bug` exists only in
+// the broken one, a line that ends in `//@ fixed` only in its repaired twin. They add:
+//
+//   // bug: what is wrong, and what it does    makes the file a planted bug; `// isa:` may be absent
+//   // finding: race                          what the broken one must be reported as, on every seed; `race or deadlock`
+//   // mentions: st.shared                    a text that every report contains; may be repeated
+//   // seeds: some                            reported on some seeds only: the order of events decides
+//   // open: why                              the checkers do not find it yet; once they do, this line must go
+//   // launch: entry=b stream=1 programmatic=1 after=0,2 args=x,n    may be repeated: a list of launches that share the
+//                                             buffers; args= names the parameters of that kernel, default all in order
+//   // param u32 n 7                          a scalar with a name
+//
 // Values: numbers, 0x bit patterns, 3*7 (7 three times), iota START STEP (the rest of the buffer), fill V (the rest),
 // random SEED (bits), random SEED LOW HIGH. Types: b8 u8 s8 b16 u16 s16 b32 u32 s32 f32 b64 u64 s64 f64. A line that
 // begins with `//   ` (three or more spaces) continues the one before.
@@ -41,19 +53,47 @@ struct CaseParam {
   TensorMapSpec map;
 };
 
-struct Case {
-  std::string name;  // "alu/add_u32"
-  std::string path, isa, entry, ptx, error;
-  std::uint64_t ulps = 0;
-  std::vector<std::string> targets;
-  LaunchSpec launch;
-  std::vector<CaseParam> params;
+struct CaseLaunch {
+  std::string entry;
+  LaunchSpec spec;
+  int stream = 0;
+  bool programmatic = false;
+  std::vector<std::size_t> after;
+  std::vector<std::string> args;  // names of parameters; empty: all in order
 };
 
-/// Throws Error (kBadArgument) naming file, line and mistake.
-Case read_case(std::string const& path, std::string name);
+struct Case {
+  std::string name;  // "alu/add_u32"
+  std::string path, isa, ptx, error;
+  std::uint64_t ulps = 0;
+  std::vector<std::string> targets;
+  std::vector<CaseLaunch> launches;  // at least one
+  std::vector<CaseParam> params;
+  std::string bug;                    // what is wrong; empty: not a planted bug
+  std::vector<std::string> findings;  // one of these names
+  std::vector<std::string> mentions;
+  bool every_seed = true;
+  std::string open;  // why the checkers do not find it on every seed; empty: they do
+};
+
+enum class Variant { kWhole, kBug, kFixed };
+
+/// Throws Error (kBadArgument) naming file, line and mistake. Lines of the other variant become empty ones, so that line
+/// numbers stay those of the file.
+Case read_case(std::string const& path, std::string name, Variant variant = Variant::kWhole);
 /// All cases under a folder, sorted by name.
 std::vector<Case> read_cases(std::string const& folder);
+
+/// The text for one target.
+std::string ptx_for(Case const& one, std::string_view target);
+/// Bytes of a buffer.
+std::size_t bytes_of(CaseParam const& param);
+/// A kernel's parameters: those named in `args` (all where it is empty). `addresses` has a device address for each
+/// parameter of the case that is a buffer.
+std::vector<std::byte> parameter_block(Case const& one, std::vector<std::string> const& args,
+                                       std::vector<DeviceAddress> const& addresses, Backend& backend);
+/// What is wrong with a buffer's contents, or an empty string.
+std::string compare(CaseParam const& param, std::vector<std::byte> const& got, std::uint64_t ulps);
 
 /// Runs one case; returns what is wrong, or an empty string.
 std::string run_case(Case const& one, std::string_view target, Backend& backend);
