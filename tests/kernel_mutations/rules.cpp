@@ -64,8 +64,8 @@ std::vector<Rule> const kRules = {
    {{"decode"}, {"words"}, {"plain"}, {"large"}, {"k64_large"}}},
   {"a wait for an empty stage that acquires nothing", DW_EMPTY_WAIT, DW_RELAXED_WAIT, kReport,
    {{"decode"}, {"words"}, {"plain"}, {"large"}}},
-  {"a wait for an empty stage that may give up", DW_EMPTY_WAIT " -> " DW_BRANCH, "", kGap,
-   {{"decode"}, {"large"}}, {}, "gemm_mx", "try_wait gives up in the emulator only when nothing else can move"},
+  {"a wait for an empty stage that may give up", DW_EMPTY_WAIT " -> " DW_BRANCH, "", kReport,
+   {{"decode"}, {"large"}}},
   {"the load warp waits for the other parity", DW_EMPTY_WAIT, DW_OTHER_PARITY, kReport, {{"decode"}, {"large"}}},
   {"16 bytes too few are announced", DW_EXPECT,
    "{ .reg .b32 other; sub.s32 other, $2, 16; mbarrier.arrive.expect_tx.shared::cta.b64 _, [$1], other; }",
@@ -131,8 +131,8 @@ std::vector<Rule> const kRules = {
    {{"decode"}, {"large"}}},
 
   // ---- the math warps ----
-  {"a wait for a full stage that may give up", DW_FULL_WAIT " -> " DW_BRANCH, "", kGap,
-   {{"decode"}, {"large"}}, {}, "gemm_mx", "try_wait gives up in the emulator only when nothing else can move"},
+  {"a wait for a full stage that may give up", DW_FULL_WAIT " -> " DW_BRANCH, "", kReport,
+   {{"decode"}, {"large"}}},
   {"no wait until a stage is full", DW_FULL_WAIT, DW_NO_WAIT, kReport,
    {{"decode"}, {"words"}, {"widened"}, {"plain"}, {"large"}, {"large_words"}, {"k64"}, {"k64_large"}}},
   {"a wait for a full stage that acquires nothing", DW_FULL_WAIT, DW_RELAXED_WAIT, kReport,
@@ -189,9 +189,8 @@ std::vector<Rule> const kRules = {
    {{"words"}, {"widened"}, {"large_words"}}},
 
   // ---- registers ----
-  {"only the load warp gives registers back", "setmaxnreg.dec.sync.aligned.u32 72;", "", kGap, {{"large"}},
-   {{"-> " DW_BRANCH, "$0 setmaxnreg.dec.sync.aligned.u32 72;"}}, "gemm_mx",
-   "the emulator does not ask whether a whole warpgroup executes setmaxnreg"},
+  {"only the load warp gives registers back", "setmaxnreg.dec.sync.aligned.u32 72;", "", kReport, {{"large"}},
+   {{"-> " DW_BRANCH, "$0 setmaxnreg.dec.sync.aligned.u32 72;"}}},
 
   // ---- sums to d ----
   {"sums are staged while warps still read the ring", DW_BARRIER, "", kReport,

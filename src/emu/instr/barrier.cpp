@@ -49,8 +49,10 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
   Cta& cta = *w.cta;
   NamedBarrier& b = cta.barriers[id];
   u64& token = w.token();
+  u64 arrived_in = b.generation;
   if (token != 0) {  // arrived before
     if (b.generation == token) return Outcome::kBlocked;
+    arrived_in = token;
   } else {
     bool const counted = i.aux[3] != ~0u;
     u32 expected = cta.live_threads;
@@ -97,7 +99,7 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
       return Outcome::kBlocked;
     }
   }
-  if (observed(w)) w.launch->race->acquire(actor_of(w, i, mask), race_number(cta, id));
+  if (observed(w)) w.launch->race->acquire(actor_of(w, i, mask), race_number(cta, id), arrived_in - 1);
   if (action >= Action::kRedAnd) {
     if (action == Action::kRedPopc) {
       u32* const out = w.d32(i.v(0));

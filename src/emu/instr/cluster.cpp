@@ -106,8 +106,10 @@ Outcome exec_cluster_wait(Warp& warp, Instr const& instr, Mask mask) {
     warp.wait_for("the cluster barrier ({0} threads have arrived)", arrived);
     return Outcome::kBlocked;
   }
+  std::uint64_t const generation = mine[static_cast<std::size_t>(std::countr_zero(mask))];
   for_lanes(mask, [&](int lane) { mine[static_cast<std::size_t>(lane)] = 0; });
-  if (observed(warp)) warp.launch->race->acquire(actor_of(warp, instr, mask), race::kClusterBarrier);
+  if (observed(warp))
+    warp.launch->race->acquire(actor_of(warp, instr, mask), race::kClusterBarrier, generation - 1);
   return Outcome::kNext;
 }
 

@@ -1,4 +1,6 @@
 // Instruction family: griddepcontrol and setmaxnreg. Register counts have no effect in the machine.
+#include <map>
+
 #include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
@@ -35,7 +37,36 @@ Exec bind_griddepcontrol(Instr& instr, BindContext const&) {
   return instr.has(".wait") ? exec_wait : exec_launch_dependents;
 }
 
-Outcome exec_nothing(Warp&, Instr const&, Mask) { return Outcome::kNext; }
+/// How often each warp of a CTA executed each setmaxnreg: the four warps of a warpgroup do so together.
+struct RegisterMoves {
+  std::map<Instr const*, std::vector<std::uint32_t>> times;  // [warp]
+};
+
+constexpr std::size_t kWarpgroup = 4;
+
+void check_register_moves(Cta& cta) {
+  for (auto const& [instr, times] : cta.state.get<RegisterMoves>().times) {
+    for (std::size_t w = 0; w < times.size(); ++w) {
+      std::size_t const first = w / kWarpgroup * kWarpgroup;
+      if (times[w] == times[first]) continue;
+      fail(*cta.warps[w], *instr, -1,
+           fmt::format(
+               "this warp executed it {} times, warp {} of the same warpgroup {} times: all warps of a "
+               "warpgroup must",
+               times[w], first, times[first]));
+    }
+  }
+}
+
+Outcome exec_setmaxnreg(Warp& warp, Instr const& instr, Mask) {
+  if (!warp.check) return Outcome::kNext;
+  Cta& cta = *warp.cta;
+  if (cta.state.find<RegisterMoves>() == nullptr) cta.at_end.push_back(&check_register_moves);
+  auto& times = cta.state.get<RegisterMoves>().times[&instr];
+  times.resize(cta.warps.size());
+  ++times[static_cast<std::size_t>(warp.id)];
+  return Outcome::kNext;
+}
 
 Exec bind_setmaxnreg(Instr& instr, BindContext const&) {
   if (!instr.ops[0].is_immediate) throw unsupported(instr, "the register count must be an immediate");
@@ -44,7 +75,7 @@ Exec bind_setmaxnreg(Instr& instr, BindContext const&) {
     throw unsupported(instr,
                       fmt::format("the register count is {}; 24 to 256 in steps of 8 are possible", count));
   }
-  return exec_nothing;
+  return exec_setmaxnreg;
 }
 
 constexpr Row kRows[] = {

@@ -208,7 +208,9 @@ Outcome exec_wait(Warp& warp, Instr const& instr, Mask mask) {
       first_parity = parity;
     }
   });
-  if (kTry && done != mask && !warp.timed_out()) {
+  Cluster& cluster = *warp.cta->cluster;
+  bool const gives_up = warp.timed_out() || (cluster.policy.early_timeouts && cluster.random.below(4) == 0);
+  if (kTry && done != mask && !gives_up) {
     std::uint64_t const word = mbarrier_read(*warp.cta, first_at).word();
     warp.wait_for("the phase of parity {1} of the mbarrier at shared address {0:#x} (object {2:#018x})",
                   first_at, static_cast<std::uint64_t>(first_parity), word);

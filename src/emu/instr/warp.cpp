@@ -191,7 +191,9 @@ Outcome elect(Warp& w, Instr const& i, Mask mask) {
 
 /// Lanes that are let through without the ones they name (run/execute.cpp) are ordered among themselves.
 Outcome warp_barrier(Warp& w, Instr const& i, Mask mask) {
-  if (observed(w)) w.launch->race->warp_barrier(actor_of(w, i, mask));
+  if (observed(w)) {
+    for_groups(w, i.v(0), mask, [&](Mask group) { w.launch->race->warp_barrier(actor_of(w, i, group)); });
+  }
   return Outcome::kNext;
 }
 

@@ -24,7 +24,8 @@ inline Fault with_context(Fault const& fault, std::string_view context) {
 }  // namespace deepwell::emu
 
 // DW_REQUIRE(condition, finding, format, ...): throws a Fault when the program breaks a rule.
-#define DW_REQUIRE(condition, finding, ...)                                                                 \
-  do {                                                                                                      \
-    if (!(condition)) throw ::deepwell::emu::Fault(::deepwell::emu::Finding::finding, ::fmt::format(__VA_ARGS__)); \
+#define DW_REQUIRE(condition, finding, ...)                                                        \
+  do {                                                                                             \
+    if (!(condition))                                                                              \
+      throw ::deepwell::emu::Fault(::deepwell::emu::Finding::finding, ::fmt::format(__VA_ARGS__)); \
   } while (0)

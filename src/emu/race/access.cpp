@@ -325,6 +325,32 @@ std::optional<Conflict> Checker::operation_signals(std::uint32_t operation, Acto
   return operation_access(operation, actor, lane, where, 8, kind);
 }
 
+std::optional<Conflict> Checker::end_of_cta(Team& team, std::uint32_t rank) {
+  std::uint32_t const first = rank * team.warps_per_cta;
+  Group all;
+  for (std::uint32_t w = first; w < first + team.warps_per_cta; ++w) {
+    for (Group const& group : team.warps[w].groups) all.now.join(group.now, team.id);
+  }
+  Actor const actor{&team, first, 0, 0};
+  View const view{actor, 0, team.warps[first], all, nullptr};
+  SharedShadow const& shadow = team.shared[rank];
+  std::optional<Conflict> found;
+  auto const look = [&](Record const& record) {
+    if (record.who == 0 || found) return;
+    std::uint32_t const warp =
+        is_operation(record) ? operations_[record.who & ~kOperationBit].info.warp : warp_of(record.who);
+    if (warp / team.warps_per_cta == rank || ordered(record, view, false)) return;
+    found = conflict(record, {}, view);
+    found->why = "no thread of the CTA waited for this access before the last of them ended";
+  };
+  for (Cell const& cell : shadow.cells) {
+    look(cell.first);
+    if (cell.more == 0) continue;
+    for (Record const& record : shadow.records.lists[cell.more - 1]) look(record);
+  }
+  return found;
+}
+
 std::optional<std::uint32_t> Checker::published_by(Conflict const& conflict) const {
   Team const* const team = live_[conflict.team];
   if (team == nullptr || is_operation(conflict.other)) return std::nullopt;

@@ -65,10 +65,12 @@ struct MbarrierClock {
   std::uint32_t init_warp = 0;
 };
 
-/// Accumulates arrivals at barriers of any kind; cumulative over their uses.
+/// A named barrier or the cluster's: arrivals of the current use, and what those of earlier uses brought along.
 struct BarrierClock {
+  static constexpr std::size_t kKept = 64;
   Gathered arrivals;
-  Knowledge done;
+  std::uint64_t uses = 0;      // completed
+  std::deque<Knowledge> done;  // of the latest uses, the last one at the back
 };
 
 struct Team {
@@ -131,7 +133,8 @@ class Checker {
   void arrive(Actor const& actor, std::uint32_t barrier);
   /// All arrivals of this use are there: what they know can be acquired.
   void complete(Team& team, std::uint32_t barrier);
-  void acquire(Actor const& actor, std::uint32_t barrier);
+  /// What arrived in use `use`, counted from 0, of those completed.
+  void acquire(Actor const& actor, std::uint32_t barrier, std::uint64_t use);
   void fence(Actor const& actor, Scope scope);
   void proxy_fence(Actor const& actor);
   void tensor_map_fence(Actor const& actor, std::uint64_t address);
@@ -165,6 +168,8 @@ class Checker {
                                std::uint32_t lanes);
   /// `lanes` of the actor have waited for it: until it had read its source, or altogether.
   void operation_waited(std::uint32_t operation, Actor const& actor, bool altogether);
+  /// A CTA of a cluster ends, and its shared memory with it: an access by another CTA that none of its threads knows of.
+  std::optional<Conflict> end_of_cta(Team& team, std::uint32_t rank);
   /// Operations that write this CTA's shared memory and that nobody waited for.
   std::vector<std::uint32_t> unwaited_loads(Team const& team, std::uint32_t rank) const;
 

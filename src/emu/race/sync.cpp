@@ -155,11 +155,17 @@ void Checker::arrive(Actor const& actor, std::uint32_t barrier) {
 
 void Checker::complete(Team& team, std::uint32_t barrier) {
   BarrierClock& clock = team.barriers[barrier];
-  clock.done = clock.arrivals.snapshot();
+  clock.done.push_back(clock.arrivals.snapshot());
+  if (clock.done.size() > BarrierClock::kKept) clock.done.pop_front();
+  clock.arrivals = {};
+  ++clock.uses;
 }
 
-void Checker::acquire(Actor const& actor, std::uint32_t barrier) {
-  learn(actor, actor.team->barriers[barrier].done);
+void Checker::acquire(Actor const& actor, std::uint32_t barrier, std::uint64_t use) {
+  BarrierClock const& clock = actor.team->barriers[barrier];
+  std::uint64_t const first = clock.uses - clock.done.size();
+  if (use >= clock.uses) return;
+  learn(actor, clock.done[use < first ? 0 : use - first]);
   // Lanes that know the same are one group again.
   WarpClock& warp = actor.team->warps[actor.warp];
   auto const same = [](Group const& a, Group const& b) {

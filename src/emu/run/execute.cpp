@@ -467,7 +467,6 @@ ClusterStatus run_cluster(Cluster& cluster, std::uint64_t quantum, std::vector<s
   std::uint64_t const max_steps = cluster.launch->options.max_steps * cluster.ctas.size();
   std::uint64_t const stop = cluster.clock + quantum;
   std::uint64_t const progress_at_start = cluster.progress, polls_at_start = cluster.polls;
-  std::uint64_t timeouts = 0, progress_at_timeout = cluster.progress;
   std::vector<Warp*> order;
   for (auto const& cta : cluster.ctas) {
     for (auto const& warp : cta->warps) {
@@ -486,15 +485,16 @@ ClusterStatus run_cluster(Cluster& cluster, std::uint64_t quantum, std::vector<s
       std::uint64_t const done = run_slice(*warp, slice, counts.data());
       moved += done;
       cluster.clock += done;
+      cluster.steps += done;
       if (warp->live == 0) {
         ++cluster.progress;
-        --warp->cta->live_warps;
+        if (--warp->cta->live_warps == 0) observe_end(*warp->cta);
         warp = nullptr;
       }
     }
     std::erase(order, nullptr);
     if (order.empty()) break;
-    if (cluster.clock > max_steps) {
+    if (cluster.steps > max_steps) {
       report_deadlock(cluster, fmt::format("more than {} warp-instructions in one CTA: endless?",
                                            cluster.launch->options.max_steps));
     }
@@ -512,9 +512,9 @@ ClusterStatus run_cluster(Cluster& cluster, std::uint64_t quantum, std::vector<s
                    release_warp_barrier(*warp);
       }
       if (changed) continue;
-      timeouts = cluster.progress == progress_at_timeout ? timeouts + 1 : 0;
-      progress_at_timeout = cluster.progress;
-      if (timeouts < kTimeoutRounds) {
+      cluster.timeouts = cluster.progress == cluster.progress_at_timeout ? cluster.timeouts + 1 : 0;
+      cluster.progress_at_timeout = cluster.progress;
+      if (cluster.timeouts < kTimeoutRounds) {
         for (Warp* warp : order) {
           for (Fragment& fragment : warp->fragments) {
             if (fragment.state == Fragment::State::kSuspended) fragment.timed_out = changed = true;

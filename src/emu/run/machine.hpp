@@ -250,6 +250,8 @@ struct Cluster {
   Random random;                  // seeded by Options::seed and the cluster's number
   std::uint64_t progress = 0;     // counts what may let others move: completions, arrivals, finished barriers
   std::uint64_t polls = 0;  // counts what a program does while it waits: strong loads, failed tests, naps
+  std::uint64_t steps = 0;  // warp-instructions executed
+  std::uint64_t timeouts = 0, progress_at_timeout = 0;  // rounds of timed-out waits in a row
   StateSlots state;
 
   /// Queues work to complete after a seeded delay (about `typical` warp-instructions, from 0 up to some times that).

@@ -91,6 +91,14 @@ bool same_value(void const* context, int lane, int other) {
   return true;
 }
 
+void require_alive(Warp& warp, Instr const& instr, int lane, Cta const& owner) {
+  if (&owner == warp.cta || owner.live_warps > 0) return;
+  fail(warp, instr, lane,
+       fmt::format("an access to shared memory of CTA ({},{},{}) of the cluster, which has ended",
+                   owner.id[0], owner.id[1], owner.id[2]),
+       Finding::kMemory);
+}
+
 bool counts(Space space) { return space == Space::kGlobal || space == Space::kShared; }
 
 }  // namespace
@@ -146,6 +154,7 @@ void observe_slow(Warp& warp, Instr const& instr, LaneAccesses const& accesses) 
   for_lanes(accesses.mask, [&](int lane) {
     Place const& place = accesses.places[lane];
     if (!counts(place.space)) return;
+    if (place.space == Space::kShared) require_alive(warp, instr, lane, *place.owner);
     Location const where = location_of(place);
     auto const conflict =
         race.access(actor, lane, where, accesses.bytes, kind, compares ? &same_value : nullptr, &stored);
@@ -266,6 +275,20 @@ void observe_mbarrier_waited(Warp& warp, Instr const& instr, Mask lanes, std::ui
   if (!observed(warp)) return;
   warp.launch->race->mbarrier_acquire(actor_of(warp, instr, lanes), shared_location(*warp.cta, address),
                                       !instr.has(".relaxed"));
+}
+
+void observe_end(Cta& cta) {
+  Launch const& launch = *cta.launch;
+  if (launch.race == nullptr || cta.cluster->ctas.size() == 1) return;
+  auto const conflict = launch.race->end_of_cta(*cta.cluster->team, cta.rank);
+  if (!conflict) return;
+  throw Report(
+      Finding::kRace,
+      fmt::format(
+          "{}: race: {} of shared memory of CTA ({},{},{}), which has ended\n  missing: {}",
+          describe_actor(launch, conflict->team, conflict->warp, conflict->lane, conflict->other.site),
+          describe_kind(conflict->other.kind), cta.id[0], cta.id[1], cta.id[2], conflict->why),
+      std::string(launch.kernel));
 }
 
 void check_unwaited_loads(Cta& cta) {

@@ -110,6 +110,8 @@ void observe_mbarrier_use(Warp& warp, Instr const& instr, int lane, std::uint32_
 void observe_mbarrier_arrive(Warp& warp, Instr const& instr, int lane, std::uint32_t address);
 void observe_mbarrier_waited(Warp& warp, Instr const& instr, Mask lanes, std::uint32_t address);
 
+/// The last thread of a CTA has ended: accesses of its cluster's other CTAs to its shared memory must be over.
+void observe_end(Cta& cta);
 /// Throws a Report for bulk loads into the CTA's shared memory that nobody waited for.
 void check_unwaited_loads(Cta& cta);
 

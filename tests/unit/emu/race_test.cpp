@@ -64,7 +64,8 @@ class Races : public ::testing::Test {
   void barrier(int team) {
     for (std::uint32_t w = 0; w < 2; ++w) checker.arrive(actor(team, w), 0);
     checker.complete(*teams[static_cast<std::size_t>(team)], 0);
-    for (std::uint32_t w = 0; w < 2; ++w) checker.acquire(actor(team, w), 0);
+    for (std::uint32_t w = 0; w < 2; ++w) checker.acquire(actor(team, w), 0, uses);
+    ++uses;
   }
 
   static constexpr std::uint16_t kRelaxed = kStrong | static_cast<std::uint16_t>(Scope::kGpu) << kScopeShift;
@@ -74,7 +75,20 @@ class Races : public ::testing::Test {
   Location const flag{.shared = false, .rank = 0, .address = 0x8000};
   Checker checker;
   std::vector<std::unique_ptr<Team>> teams;
+  std::uint64_t uses = 0;  // of barrier()
 };
+
+TEST_F(Races, UsesOfABarrierAreApart) {
+  races(0, 0, 0, shared, kWrite);
+  checker.arrive(actor(0, 0), 1);
+  checker.complete(*teams[0], 1);
+  checker.arrive(actor(0, 1), 1);
+  checker.complete(*teams[0], 1);
+  checker.acquire(actor(0, 1), 1, 1);
+  EXPECT_TRUE(races(0, 1, 0, shared, kRead)) << "the write came in another use";
+  checker.acquire(actor(0, 1), 1, 0);
+  EXPECT_FALSE(races(0, 1, 0, shared, kRead));
+}
 
 TEST_F(Races, ProgramOrderOrdersALane) {
   EXPECT_FALSE(races(0, 0, 0, shared, kWrite));
@@ -123,7 +137,7 @@ TEST_F(Races, EveryReaderMustBeOrdered) {
   // Lane 0 releases what it did, not what lane 1 did.
   checker.arrive(actor(0, 0, 1), 1);
   checker.complete(*teams[0], 1);
-  checker.acquire(actor(0, 1), 1);
+  checker.acquire(actor(0, 1), 1, 0);
   EXPECT_TRUE(races(0, 1, 0, shared, kWrite));
 }
 
@@ -133,7 +147,7 @@ TEST_F(Races, OneLaneReleasesForTheWarpAfterAWarpBarrier) {
   checker.warp_barrier(actor(0, 0));
   checker.arrive(actor(0, 0, 1), 1);
   checker.complete(*teams[0], 1);
-  checker.acquire(actor(0, 1), 1);
+  checker.acquire(actor(0, 1), 1, 0);
   EXPECT_FALSE(races(0, 1, 0, shared, kWrite));
 }
 
