@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/emu/emu_backend.hpp"
 #include "emu/emu.hpp"
 #include "ops/context.hpp"
 #include "ops/gemm/gemm.hpp"
@@ -48,30 +49,32 @@ std::string loop(std::string const& body, int count) {
                       count, body);
   text +=
       "  @%p bra AGAIN;\n  add.f32 %f0, %f0, %f1;\n  cvt.rzi.u32.f32 %r3, %f0;\n  xor.b32 %r3, %r3, %r10;\n";
-  text += "  mad.wide.u32 %rd2, %r1, 4, %rd1;\n  st.global.u32 [%rd2], %r3;\n  ret;\n}\n";
+  text +=
+      "  mov.u32 %r4, %ctaid.x;\n  mad.lo.u32 %r1, %r4, 256, %r1;\n  mad.wide.u32 %rd2, %r1, 4, %rd1;\n  "
+      "st.global.u32 [%rd2], %r3;\n  ret;\n}\n";
   return text;
 }
 
 void measure_loop(std::string const& name, std::string const& body, int count, bool checks, int threads,
-                  int rounds, bool count_mma) {
+                  bool counting, int rounds, bool count_mma) {
   auto const profile = emu::parse_profile("emu:sm_120a");
   auto const module = emu::Module::parse(loop(body, count), profile);
   emu::Memory memory;
-  std::uint64_t const out = memory.allocate(256 * 4);
+  std::uint64_t const out = memory.allocate(8 * 256 * 4);
   std::byte params[8];
   for (int b = 0; b < 8; ++b) params[b] = static_cast<std::byte>(out >> (8 * b));
   emu::LaunchConfig const config{.grid = {8, 1, 1}, .block = {256, 1, 1}};
   emu::Statistics statistics;
   double const seconds = least_seconds(rounds, [&] {
-    statistics =
-        emu::launch(*module, "loop", config, params, memory, {.check = checks, .threads = threads}, profile);
+    statistics = emu::launch(*module, "loop", config, params, memory,
+                             {.check = checks, .threads = threads, .statistics = counting}, profile);
   });
   report(name, checks, seconds,
          static_cast<double>(count_mma ? statistics.mma : statistics.warp_instructions),
          count_mma ? "mma" : "warp instructions");
 }
 
-void measure_loops(int threads, int rounds) {
+void measure_loops(int threads, bool counting, int rounds) {
   std::string alu, mx, bf16;
   for (int k = 0; k < 4; ++k) {
     alu +=
@@ -88,9 +91,9 @@ void measure_loops(int threads, int rounds) {
         "{%r14, %r15}, {%f0, %f1, %f2, %f3};\n";
   }
   for (bool const checks : {true, false}) {
-    measure_loop("arithmetic", alu, 2000, checks, threads, rounds, false);
-    measure_loop("mma m16n8k32 mxf8f6f4 e4m3", mx, 500, checks, threads, rounds, true);
-    measure_loop("mma m16n8k16 bf16", bf16, 500, checks, threads, rounds, true);
+    measure_loop("arithmetic", alu, 2000, checks, threads, counting, rounds, false);
+    measure_loop("mma m16n8k32 mxf8f6f4 e4m3", mx, 500, checks, threads, counting, rounds, true);
+    measure_loop("mma m16n8k16 bf16", bf16, 500, checks, threads, counting, rounds, true);
   }
 }
 
@@ -104,7 +107,7 @@ std::vector<std::byte> pattern(std::size_t count, unsigned low, unsigned span) {
   return out;
 }
 
-void measure_gemm(Context& context, int rounds) {
+void measure_gemm(Context& context, bool counting, int rounds) {
   std::int64_t const m = 200, n = 264, k = 640;
   Backend& backend = context.backend();
   auto const upload = [&](std::vector<std::byte> const& bytes) {
@@ -119,6 +122,11 @@ void measure_gemm(Context& context, int rounds) {
   call.scale_b = contiguous_view(upload(pattern(n * k / 32, 120, 12)), Dtype::kUe8m0, {n, k / 32});
   call.recipe = {1, 1, 32};
   call.d = contiguous_view(backend.allocate(m * n * 2), Dtype::kBf16, {m, n});
+  if (auto* const emulator = dynamic_cast<EmuBackend*>(&backend)) {
+    emu::Options options = emulator->options();
+    options.statistics = counting;
+    emulator->set_options(options);
+  }
   GemmDecision const decision = choose_gemm(shape_of(check_gemm(call)), context.arch());
   fp8_fp4_gemm_nt(context, call);  // compiles
   backend.synchronize(nullptr);
@@ -150,15 +158,17 @@ int main(int argc, char** argv) {
   CLI::App app("Speed of the emulator.");
   std::string device = "emu:sm_120a";
   int threads = 0, rounds = 5;
+  bool counting = false;
   app.add_option("--device", device, "The emulated device of the GEMM");
   app.add_option("--threads", threads, "Host threads of the loops; 0: all cores");
+  app.add_flag("--statistics", counting, "With detailed statistics");
   app.add_option("--rounds", rounds, "Rounds; the least time counts")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   try {
-    deepwell::measure_loops(threads, rounds);
+    deepwell::measure_loops(threads, counting, rounds);
     deepwell::measure_parse(rounds);
     deepwell::Context context(device);
-    deepwell::measure_gemm(context, rounds);
+    deepwell::measure_gemm(context, counting, rounds);
   } catch (deepwell::Error const& error) {
     std::fprintf(stderr, "bench_emulator: %s\n", error.what());
     return 1;

@@ -38,6 +38,7 @@ struct Choice {
   Arithmetic arithmetic;
   std::string kernel;
   std::string refused;
+  bool swap = false;  // b stands on the MMA's side of 16
 };
 Choice choose(Case const& what, Arch const& arch);
 

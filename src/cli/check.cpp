@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "backend/emu/emu_backend.hpp"
 #include "base/error.hpp"
 #include "base/options.hpp"
 #include "base/table.hpp"
@@ -18,6 +19,7 @@
 #include "check/run.hpp"
 #include "cli/commands.hpp"
 #include "cli/progress.hpp"
+#include "cli/statistics.hpp"
 #include "ops/context.hpp"
 
 namespace deepwell {
@@ -28,7 +30,7 @@ struct Options {
   int tp = 1;
   std::int64_t tokens = 4;
   std::uint64_t seed = 0, seeds = 1, schedule = 0;
-  bool json = false, mutate = false, quick = false, list = false;
+  bool json = false, mutate = false, quick = false, list = false, stats = false;
 };
 
 bool selected(Options const& options, check::Case const& what) {
@@ -46,6 +48,10 @@ nlohmann::ordered_json number(double value) {
   return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
 }
 
+bool has_run(check::Outcome const& outcome) {
+  return outcome.status == check::Status::kPass || outcome.status == check::Status::kFail;
+}
+
 class Report {
  public:
   Report(Options const& options, std::string device)
@@ -61,33 +67,40 @@ class Report {
                 {"ms", Table::Align::kRight, 9},
                 {"verdict", Table::Align::kLeft, 12}}) {}
 
-  void add(check::Case const& what, check::Outcome const& outcome) {
+  void add(check::Case const& what, check::Outcome const& outcome,
+           std::optional<CaseStatistics> const& counted) {
     bool const bitwise = what.data == check::DataKind::kExact;
     add(name_of(what.op), what.name(), what.tensors(), name_of(what.data), outcome,
         bitwise ? fmt::format("{:.2g} / bitwise", outcome.error)
-                : fmt::format("{:.2g} / {:.2g}", outcome.error, outcome.bound));
+                : fmt::format("{:.2g} / {:.2g}", outcome.error, outcome.bound),
+        counted);
   }
-  void add(check::LayoutCase const& what, check::Outcome const& outcome) {
-    add("layout", what.name(), what.name().substr(7), "powers", outcome, "bitwise");
+  void add(check::LayoutCase const& what, check::Outcome const& outcome,
+           std::optional<CaseStatistics> const& counted) {
+    add("layout", what.name(), what.name().substr(7), "powers", outcome, "bitwise", counted);
   }
 
   void add(std::string const& op, std::string const& name, std::string const& tensors,
-           std::string const& data, check::Outcome const& outcome, std::string const& distance) {
+           std::string const& data, check::Outcome const& outcome, std::string const& distance,
+           std::optional<CaseStatistics> const& counted) {
     ++counts_[static_cast<int>(outcome.status)];
     if (json_) {
-      print_line({{"op", op},
-                  {"case", name},
-                  {"device", device_},
-                  {"kernel", outcome.kernel},
-                  {"status", name_of(outcome.status)},
-                  {"error", number(outcome.error)},
-                  {"bound", number(outcome.bound)},
-                  {"seconds", outcome.seconds},
-                  {"schedule", outcome.schedule},
-                  {"reason", outcome.reason}});
+      nlohmann::ordered_json line{{"op", op},
+                                  {"case", name},
+                                  {"device", device_},
+                                  {"kernel", outcome.kernel},
+                                  {"status", name_of(outcome.status)},
+                                  {"error", number(outcome.error)},
+                                  {"bound", number(outcome.bound)},
+                                  {"seconds", outcome.seconds},
+                                  {"schedule", outcome.schedule},
+                                  {"reason", outcome.reason}};
+      if (counted) line.update(nlohmann::ordered_json::parse(counted->json()));
+      print_line(line);
       return;
     }
-    bool const ran = outcome.status == check::Status::kPass || outcome.status == check::Status::kFail;
+    if (counted) counted->add_to(statistics_, op, tensors, outcome.kernel);
+    bool const ran = has_run(outcome);
     table_.add({op, tensors, data, device_, outcome.kernel, ran ? distance : "",
                 ran ? fmt::format("{:.2f}", outcome.seconds * 1e3) : "", name_of(outcome.status)});
     if (outcome.status != check::Status::kPass)
@@ -126,6 +139,7 @@ class Report {
   void print() const {
     if (json_) return;
     fmt::print("{}{}", table_.text(), notes_);
+    if (!statistics_.empty()) fmt::print("\n{}", statistics_.text());
     fmt::print("{} passed, {} failed, {} errors, {} unsupported on {}\n", count(check::Status::kPass),
                count(check::Status::kFail), count(check::Status::kError), count(check::Status::kUnsupported),
                device_);
@@ -137,9 +151,32 @@ class Report {
   Options const& options_;
   bool json_;
   std::string device_, notes_;
-  Table table_;
+  Table table_, statistics_ = CaseStatistics::table();
   int counts_[4] = {};
 };
+
+/// The emulator that --stats needs, set to count; null without --stats.
+EmuBackend* counting_backend(Options const& options, Context& context) {
+  if (!options.stats) return nullptr;
+  auto* const backend = dynamic_cast<EmuBackend*>(&context.backend());
+  if (backend == nullptr) throw bad_argument("--stats", context.device().id, "an emulated device (emu:...)");
+  emu::Options counting = backend->options();
+  counting.statistics = true;
+  backend->set_options(counting);
+  return backend;
+}
+
+/// What the emulator counted of the case that ran last; nothing without --stats, or when nothing was launched.
+std::optional<CaseStatistics> counted(EmuBackend const* backend, Context& context, check::Case const& what,
+                                      check::Outcome const& outcome) {
+  if (backend == nullptr || !has_run(outcome)) return std::nullopt;
+  return CaseStatistics(what, check::choose(what, context.arch()).swap, backend->last_statistics());
+}
+std::optional<CaseStatistics> counted(EmuBackend const* backend, check::LayoutCase const& what,
+                                      check::Outcome const& outcome) {
+  if (backend == nullptr || !has_run(outcome) || outcome.kernel != "scale_layout") return std::nullopt;
+  return CaseStatistics(what, backend->last_statistics());
+}
 
 /// One case to run: built in, or with a checkpoint's weights.
 struct Item {
@@ -180,6 +217,7 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
   std::vector<check::Case> cases;
   for (Item const& item : items) cases.push_back(item.what);
   check::build_kernels(context, cases);
+  EmuBackend const* const backend = counting_backend(options, context);
   Report report(options, context.device().id);
   {
     Progress progress("checking", items.size());
@@ -191,12 +229,17 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
         weights = items[i].model->load();
         given = {weights->codes, weights->scales};
       }
-      report.add(items[i].what,
-                 check::run_case(context, items[i].what, options.seed, pool, weights ? &given : nullptr,
-                                 {.first = options.schedule, .count = options.seeds}));
+      check::Case const& what = items[i].what;
+      check::Outcome const outcome =
+          check::run_case(context, what, options.seed, pool, weights ? &given : nullptr,
+                          {.first = options.schedule, .count = options.seeds});
+      report.add(what, outcome, counted(backend, context, what, outcome));
     }
   }
-  for (check::LayoutCase const& c : layouts) report.add(c, check::run_layout_case(context, c, options.seed));
+  for (check::LayoutCase const& c : layouts) {
+    check::Outcome const outcome = check::run_layout_case(context, c, options.seed);
+    report.add(c, outcome, counted(backend, c, outcome));
+  }
   for (check::SkippedTensor const& tensor : model.skipped) report.skip(tensor);
   report.print();
   return report.count(check::Status::kFail) + report.count(check::Status::kError) == 0 ? 0 : 1;
@@ -283,6 +326,8 @@ void add_check_command(CLI::App& app) {
   command->add_flag("--quick", options->quick, "A few cases of each kind");
   command->add_flag("--list", options->list, "Print the names of the cases and run nothing");
   command->add_flag("--mutate", options->mutate, "Prove that wrong answers are rejected");
+  command->add_flag("--stats", options->stats,
+                    "Also count, on an emulated device: MMAs, sectors, bank conflicts, waits");
   command->add_flag("--json", options->json, "One JSON object a line");
   command->callback([options] {
     ThreadPool pool;

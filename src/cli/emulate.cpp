@@ -12,6 +12,7 @@
 #include "base/file.hpp"
 #include "cli/commands.hpp"
 #include "cli/launch_sheet.hpp"
+#include "cli/statistics.hpp"
 #include "emu/emu.hpp"
 
 namespace deepwell {
@@ -23,7 +24,7 @@ struct EmulateArgs {
   std::size_t smem = 0;
   std::uint64_t seed = 0, seeds = 1, data_seed = 0, max_steps = 0;
   int threads = 0;
-  bool no_check = false, no_race = false, json = false;
+  bool no_check = false, no_race = false, json = false, stats = false;
 };
 
 emu::KernelInfo choose_kernel(emu::Module const& module, std::string const& wanted) {
@@ -104,7 +105,8 @@ void run_emulate(EmulateArgs const& args) {
                        .race = !args.no_race,
                        .seed = args.seed,
                        .max_steps = args.max_steps,
-                       .threads = args.threads};
+                       .threads = args.threads,
+                       .statistics = args.stats};
   auto last = std::make_unique<Prepared>();
   emu::Statistics statistics;
   double seconds = 0;
@@ -130,14 +132,16 @@ void run_emulate(EmulateArgs const& args) {
   Prepared& prepared = *last;
 
   if (args.json) {
-    nlohmann::ordered_json const line{
+    nlohmann::ordered_json line{
         {"kernel", kernel.name},   {"target", profile.target},
         {"ctas", statistics.ctas}, {"warp_instructions", statistics.warp_instructions},
         {"mma", statistics.mma},   {"seconds", seconds}};
+    if (args.stats) line["statistics"] = nlohmann::ordered_json::parse(to_json(statistics));
     fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     fmt::print("{} on {}: {} CTAs, {} warp instructions, {} mma, {:.3f} s\n", kernel.name, profile.target,
                statistics.ctas, statistics.warp_instructions, statistics.mma, seconds);
+    if (args.stats) fmt::print("\n{}", statistics_text(statistics));
   }
   for (DumpRequest const& dump : dumps) {
     std::vector<std::byte> bytes(params[dump.param].bytes);
@@ -181,7 +185,8 @@ void add_emulate_command(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--no-check", args->no_check, "no checks but bounds, which always hold");
   command->add_flag("--no-race", args->no_race, "no race checks");
-  command->add_flag("--json", args->json, "statistics as a JSON object");
+  command->add_flag("--stats", args->stats, "count sectors, bank conflicts, copies and waits as well");
+  command->add_flag("--json", args->json, "counts as a JSON object");
   command->callback([args] { run_emulate(*args); });
 }
 

@@ -5,7 +5,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "emu/statistics.hpp"
 
 namespace deepwell::emu {
 
@@ -101,13 +101,8 @@ struct Options {
   /// Warp-instructions per CTA before the run is stopped as endless; 0: a generous default.
   std::uint64_t max_steps = 0;
   int threads = 0;  // host threads of runs without checks; 0: all cores
-};
-
-struct Statistics {
-  std::uint64_t warp_instructions = 0;
-  std::uint64_t mma = 0;
-  std::uint64_t ctas = 0;
-  std::map<std::string, std::uint64_t> by_opcode;  // warp-instructions by opcode ("add.rn.f32")
+  /// Memory accesses, copies and waits are counted as well: what Statistics has under `detailed`.
+  bool statistics = false;
 };
 
 /// What a report is about.

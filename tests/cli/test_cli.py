@@ -58,7 +58,7 @@ class Usage(unittest.TestCase):
 
 
 class Check(unittest.TestCase):
-    FIELDS = ["op", "case", "device", "kernel", "status", "error", "bound", "seconds", "reason"]
+    FIELDS = ["op", "case", "device", "kernel", "status", "error", "bound", "seconds", "schedule", "reason"]
 
     def test_json_has_its_fields_on_every_line(self):
         result = run("check", "--json", "--filter", "3x40x96")
@@ -71,6 +71,24 @@ class Check(unittest.TestCase):
             self.assertEqual(line["device"], "emu:sm_120a")
             self.assertGreater(line["seconds"], 0)
             self.assertLessEqual(line["error"], line["bound"])
+
+    def test_stats_are_held_against_the_least(self):
+        result = run("check", "--stats", "--filter", "exact 3x40x64")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("useful", result.stdout)
+        self.assertIn("conflicts", result.stdout)
+        result = run("check", "--stats", "--json", "--filter", "exact 3x40x64")
+        for line in map(json.loads, result.stdout.splitlines()):
+            self.assertEqual(list(line), self.FIELDS + ["efficiency", "statistics"])
+            # 3 columns of 8, 40 rows of 16, 64 of k.
+            self.assertEqual(line["efficiency"]["useful_mma"], 3 * 1 * 2)
+            self.assertEqual(line["efficiency"]["mma"], line["statistics"]["mma"])
+            self.assertGreater(line["efficiency"]["floor_sectors"], 0)
+
+    def test_stats_need_an_emulated_device(self):
+        result = run("check", "--stats", "--device", "null:sm_120a", "--filter", "exact 3x40x64")
+        self.assertEqual(result.returncode, 2, result.stdout)
+        self.assertIn("--stats", result.stderr)
 
     def test_exact_data_are_said_to_be_compared_bitwise(self):
         result = run("check", "--filter", "exact 3x40x64")
@@ -156,11 +174,25 @@ class Emulate(unittest.TestCase):
         self.assertIn("0: 1 2 3 4 5 5 6 7\n", result.stdout)
 
     def test_json_statistics(self):
-        result = self.emulate("--param", "buffer:128:iota", "--param", "u32:32", "--json", "--grid", "2", "--seed", "3")
+        result = self.emulate("--param", "buffer:128:iota", "--param", "u32:32", "--json", "--grid", "2", "--seed", "3", "--no-race")
         self.assertEqual(result.returncode, 0, result.stderr)
         report = json.loads(result.stdout)
         self.assertEqual((report["kernel"], report["ctas"]), ("add_one", 2))
         self.assertGreater(report["warp_instructions"], 10)
+
+    def test_stats_count_sectors(self):
+        arguments = ("--param", "buffer:128:iota", "--param", "u32:32", "--stats")
+        result = self.emulate(*arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for text in ("coalescing", "100.0 %", "ld.global.u32", "warp instructions"):
+            self.assertIn(text, result.stdout)
+        result = self.emulate(*arguments, "--json")
+        statistics = json.loads(result.stdout)["statistics"]
+        self.assertEqual(statistics["global"]["load"],
+                         {"requests": 1, "lanes": 32, "bytes": 128, "sectors": 4, "ideal_sectors": 4})
+        self.assertEqual(statistics["by_kind"]["global"], 2)
+        self.assertEqual(statistics["by_opcode"]["ld.global.u32"], 1)
+        self.assertNotIn("statistics", json.loads(self.emulate(*arguments[:-1], "--json").stdout))
 
     def test_access_outside_is_a_report_and_exit_code_1(self):
         result = self.emulate("--param", "buffer:32:iota", "--param", "u32:9")

@@ -232,6 +232,18 @@ struct PlainPiece {
   std::uint32_t read = 0;  // bytes from the source, the rest is zero
 };
 
+void count_cp_async(Warp& warp, Instr const& instr, Mask mask, std::uint32_t bytes,
+                    std::vector<PlainPiece> const& pieces) {
+  std::array<ByteRange, kLanes> reads, writes;
+  std::size_t next = 0;
+  for_lanes(mask, [&](int lane) {
+    PlainPiece const& piece = pieces[next++];
+    reads[static_cast<std::size_t>(lane)] = {piece.from.address, piece.read};
+    writes[static_cast<std::size_t>(lane)] = {piece.to.address, bytes};
+  });
+  counters_of(warp)->cp_async(instr, reads, writes);
+}
+
 // Operands: shared address, global address, size, then source size or ignore-src. aux[0] size, aux[1] index of operand 3 or 0.
 Outcome exec_cp_async(Warp& warp, Instr const& instr, Mask mask) {
   std::uint32_t const bytes = instr.aux[0];
@@ -266,6 +278,7 @@ Outcome exec_cp_async(Warp& warp, Instr const& instr, Mask mask) {
     pieces.push_back(piece);
     if (first < 0) first = lane;
   });
+  if (counters_of(warp) != nullptr) count_cp_async(warp, instr, mask, bytes, pieces);
   auto const copy = std::make_shared<AsyncCopy>();
   copy->instr = &instr;
   copy->observed = ObservedOperation(warp, instr, mask, false);
@@ -730,7 +743,7 @@ Outcome exec_tensor_load(Warp& warp, Instr const& instr, Mask mask) {
         Tile const tile = instr.aux[3] != 0 ? Tile::gather4(from.map, from.coordinates, target.address)
                                             : Tile(from.map, from.coordinates, target.address);
         ObservedOperation const observed(warp, instr, Mask{1} << lane, true);
-        if (warp.launch->race != nullptr) {
+        if (observed.watched()) {
           observed.tensor_map(lane, from.place);
           ObservingMemory effects(observed, lane, *cta);
           tile.load(effects);
@@ -776,7 +789,7 @@ Outcome exec_tensor_store(Warp& warp, Instr const& instr, Mask mask) {
       auto const type = static_cast<TensorMapType>(to.map.data_type);
       if (instr.aux[4] != 0) check_reduce(static_cast<ReduceOp>(instr.aux[4] - 1), type);
       AsyncCopyPtr const copy = bulk_copy(warp, instr, lane);
-      if (warp.launch->race != nullptr) {
+      if (copy->observed.watched()) {
         copy->observed.tensor_map(lane, to.place);
         ObservingMemory effects(copy->observed, lane, *cta);
         for (GlobalPiece const& piece : tile.gather(effects))

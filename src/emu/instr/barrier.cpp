@@ -13,6 +13,7 @@ enum class Action : u32 { kSync, kArrive, kRedAnd, kRedOr, kRedPopc };
 u32 race_number(Cta const& cta, u32 id) { return cta.rank << 8 | id; }
 
 void finish(Cta& cta, NamedBarrier& barrier) {
+  if (Counters* const counters = cta.cluster->counters) ++counters->sync.barriers;
   if (cta.launch->race != nullptr) {
     auto const id = static_cast<u32>(&barrier - cta.barriers.data());
     cta.launch->race->complete(*cta.cluster->team, race_number(cta, id));
@@ -85,6 +86,7 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
       b.red_popc += static_cast<u32>(std::popcount(bits));
     }
     u64 const generation = b.generation;
+    if (Counters* const counters = counters_of(w)) ++counters->sync.barrier_arrivals;
     if (observed(w)) w.launch->race->arrive(actor_of(w, i, mask), race_number(cta, id));
     if (!b.whole_cta && b.arrived > b.expected) {
       fail(w, i, -1,

@@ -7,6 +7,7 @@ namespace deepwell::emu {
 namespace {
 
 Outcome exec_launch_dependents(Warp& warp, Instr const&, Mask) {
+  if (Counters* const counters = counters_of(warp)) ++counters->sync.grid_launches;
   warp.cta->dependents_may_start = true;
   ++warp.cta->cluster->progress;
   return Outcome::kNext;
@@ -14,6 +15,9 @@ Outcome exec_launch_dependents(Warp& warp, Instr const&, Mask) {
 
 Outcome exec_wait(Warp& warp, Instr const& instr, Mask mask) {
   GridDependency* const dependency = warp.launch->dependency;
+  if (Counters* const counters = counters_of(warp);
+      counters != nullptr && (dependency == nullptr || dependency->may_pass()))
+    ++counters->sync.grid_waits;
   if (dependency == nullptr) return Outcome::kNext;
   std::uint64_t& token = warp.token();
   int& waiting = warp.cta->cluster->waits_for_grids;

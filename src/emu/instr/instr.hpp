@@ -107,8 +107,9 @@ struct Instr {
   Exec exec = nullptr;
   Value guard;  // kind kNone: unguarded; `negated` for @!%p
   Rendezvous rendezvous = Rendezvous::kNone;
-  bool is_mma = false;       // counted in Statistics::mma
-  std::vector<Operand> ops;  // in the order written
+  bool is_mma = false;              // counted in Statistics::mma
+  std::uint32_t multiply_adds = 0;  // of one MMA
+  std::vector<Operand> ops;         // in the order written
   /// For bind() to leave decoded data in: whatever the family likes.
   std::array<std::uint32_t, 8> aux{};
   /// Which alternative of each bracketed choice of Row::pattern matched, -1 when an optional one is absent.

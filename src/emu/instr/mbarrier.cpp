@@ -89,6 +89,8 @@ void mbarrier_change(Cta& cta, std::uint32_t address, std::function<void(Mbarrie
   change(barrier);
   write_word(live, place, barrier.word());
   ++cta.cluster->progress;
+  if (Counters* const counters = cta.cluster->counters; counters != nullptr && barrier.parity() != parity)
+    ++counters->sync.mbarrier_phases;
   if (barrier.parity() != parity && cta.launch->race != nullptr)
     cta.launch->race->mbarrier_phase_done(*cta.cluster->team, shared_location(cta, address));
 }
@@ -159,6 +161,7 @@ Outcome exec_arrive(Warp& warp, Instr const& instr, Mask mask) {
     std::uint64_t token = 0;
     observe_mbarrier_use(warp, instr, lane, at, true);
     observe_mbarrier_arrive(warp, instr, lane, at);
+    if (Counters* const counters = counters_of(warp)) ++counters->sync.mbarrier_arrivals;
     mbarrier_change(*warp.cta, at, [&](Mbarrier& barrier) {
       if constexpr (kArrival == Arrival::kExpectTx) barrier.expect_tx(number);
       token = barrier.token();
@@ -208,13 +211,15 @@ Outcome exec_wait(Warp& warp, Instr const& instr, Mask mask) {
       first_parity = parity;
     }
   });
-  Cluster& cluster = *warp.cta->cluster;
-  bool const gives_up = warp.timed_out() || (cluster.policy.early_timeouts && cluster.random.below(4) == 0);
-  if (kTry && done != mask && !gives_up) {
+  if (Counters* const counters = counters_of(warp))
+    ++(done == mask ? counters->sync.mbarrier_waits : counters->sync.mbarrier_retries);
+  if (kTry && done != mask) {
     std::uint64_t const word = mbarrier_read(*warp.cta, first_at).word();
     warp.wait_for("the phase of parity {1} of the mbarrier at shared address {0:#x} (object {2:#018x})",
                   first_at, static_cast<std::uint64_t>(first_parity), word);
-    return Outcome::kSuspended;
+    Cluster& cluster = *warp.cta->cluster;
+    bool const gives_up = warp.timed_out() || (cluster.policy.early_timeouts && cluster.random.below(4) == 0);
+    if (!gives_up) return Outcome::kSuspended;
   }
   if (pending != 0) observe_mbarrier_waited(warp, instr, pending, done_at);
   warp.set_predicate(instr.v(0), mask, done);

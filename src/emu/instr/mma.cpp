@@ -272,6 +272,7 @@ int k_of(Instr const& instr) {
 void set_common(Instr& instr, BindContext const& context) {
   instr.is_mma = true;
   instr.aux[kK] = static_cast<std::uint32_t>(k_of(instr));
+  instr.multiply_adds = num::kMmaM * num::kMmaN * instr.aux[kK];
   instr.aux[kCore] = static_cast<std::uint32_t>(context.target.is_hopper() ? num::TensorCore::kHopper
                                                                            : num::TensorCore::kBlackwell);
 }

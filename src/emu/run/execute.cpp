@@ -203,11 +203,18 @@ std::uint64_t run_slice(Warp& warp, std::uint64_t budget, std::uint64_t* counts)
   return done;
 }
 
+std::string describe_reason(WaitReason const& reason) {
+  return fmt::format(fmt::runtime(reason.format), reason.a, reason.b, reason.c);
+}
+
 std::string describe_fragment(Warp& warp, Fragment const& fragment) {
   Instr const& instr = warp.function->code[fragment.pc];
   std::string what;
   switch (fragment.state) {
-    case Fragment::State::kReady: what = "runs"; break;
+    case Fragment::State::kReady:
+      what = "runs";
+      if (*fragment.reason.format != 0) what += "; it last waited for " + describe_reason(fragment.reason);
+      break;
     case Fragment::State::kWaiting: {
       Mask const mask = guarded(warp, instr, fragment.lanes);
       Mask const missing = mask == 0 ? 0 : required_lanes(warp, instr, mask) & ~fragment.lanes;
@@ -216,8 +223,7 @@ std::string describe_fragment(Warp& warp, Fragment const& fragment) {
     }
     case Fragment::State::kBlocked:
     case Fragment::State::kSuspended:
-      what = "waits for " + fmt::format(fmt::runtime(fragment.reason.format), fragment.reason.a,
-                                        fragment.reason.b, fragment.reason.c);
+      what = "waits for " + describe_reason(fragment.reason);
       break;
   }
   return fmt::format("CTA ({},{},{}) warp {} lanes {:#010x} at line {} `{}` {}", warp.cta->id[0],

@@ -10,8 +10,10 @@
 
 #include "base/arch.hpp"
 #include "emu/emu.hpp"
+#include "emu/instr/kind.hpp"
 #include "emu/mem/memory.hpp"
 #include "emu/ptx/syntax.hpp"
+#include "emu/run/counters.hpp"
 #include "emu/run/decode.hpp"
 #include "emu/run/execute.hpp"
 #include "emu/run/list.hpp"
@@ -140,6 +142,7 @@ class UncheckedRun {
     total_ = std::uint64_t{launch.cluster_grid[0]} * launch.cluster_grid[1] * launch.cluster_grid[2];
     resident_limit_ = resident_clusters(launch);
     counts_.resize(launch.function->code.size());
+    if (launch.options.statistics) counters_ = std::make_unique<Counters>(launch);
   }
 
   void run(int threads) {
@@ -156,10 +159,11 @@ class UncheckedRun {
   }
 
   std::vector<std::uint64_t> const& counts() const { return counts_; }
+  Counters const* counters() const { return counters_.get(); }
 
  private:
   /// The next cluster that may start, or nothing (all started, or as many resident as the board holds).
-  std::unique_ptr<Cluster> start_next(bool& all_started) {
+  std::unique_ptr<Cluster> start_next(bool& all_started, Counters* counters) {
     std::uint64_t number = 0;
     {
       std::scoped_lock lock(mutex_);
@@ -168,11 +172,14 @@ class UncheckedRun {
       number = started_++;
       ++resident_;
     }
-    return make_cluster(launch_, permuted(launch_, number, total_, resident_limit_));
+    auto cluster = make_cluster(launch_, permuted(launch_, number, total_, resident_limit_));
+    cluster->counters = counters;
+    return cluster;
   }
 
   void work() {
     std::vector<std::uint64_t> counts(launch_.function->code.size());
+    auto const counters = counters_ == nullptr ? nullptr : std::make_unique<Counters>(launch_);
     try {
       std::vector<std::unique_ptr<Cluster>> mine;
       std::size_t turn = 0;
@@ -180,7 +187,7 @@ class UncheckedRun {
       bool all_started = false;
       while (!stop_.load(std::memory_order_relaxed)) {
         if (mine.empty()) {
-          auto next = start_next(all_started);
+          auto next = start_next(all_started, counters.get());
           if (next == nullptr) {
             if (all_started) break;
             std::this_thread::yield();
@@ -205,7 +212,7 @@ class UncheckedRun {
             break;
           case ClusterStatus::kSpinning: {
             // It may wait for another CTA: start one more if the board has room, else take turns.
-            if (auto next = start_next(all_started)) {
+            if (auto next = start_next(all_started, counters.get())) {
               mine.push_back(std::move(next));
               turn = mine.size() - 1;
               idle = 0;
@@ -233,6 +240,7 @@ class UncheckedRun {
     }
     std::scoped_lock lock(mutex_);
     for (std::size_t pc = 0; pc < counts.size(); ++pc) counts_[pc] += counts[pc];
+    if (counters != nullptr) counters_->merge(*counters);
   }
 
   Launch const& launch_;
@@ -243,6 +251,7 @@ class UncheckedRun {
   std::atomic<bool> stop_{false};
   std::exception_ptr error_;
   std::vector<std::uint64_t> counts_;
+  std::unique_ptr<Counters> counters_;  // the sum of all threads' own; null without statistics
 };
 
 }  // namespace
@@ -328,7 +337,7 @@ Statistics run_unchecked(Launch const& launch) {
   if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   UncheckedRun run(launch);
   run.run(threads);
-  return statistics_of(launch, run.counts());
+  return statistics_of(launch, run.counts(), run.counters());
 }
 
 }  // namespace
@@ -356,16 +365,25 @@ std::uint64_t permuted(Launch const& launch, std::uint64_t number, std::uint64_t
   return first + ((number - first) % size * factor + random.below(size)) % size;
 }
 
-Statistics statistics_of(Launch const& launch, std::vector<std::uint64_t> const& counts) {
+Statistics statistics_of(Launch const& launch, std::vector<std::uint64_t> const& counts,
+                         Counters const* counters) {
   Statistics out;
   for (std::size_t pc = 0; pc < counts.size(); ++pc) {
     if (counts[pc] == 0) continue;
     Instr const& instr = launch.function->code[pc];
     out.warp_instructions += counts[pc];
     if (instr.is_mma) out.mma += counts[pc];
+    out.multiply_adds += counts[pc] * instr.multiply_adds;
+    out.by_kind[static_cast<std::size_t>(kind_of(instr))] += counts[pc];
     out.by_opcode[launch.module->impl().opcodes[instr.info->opcode_id]] += counts[pc];
   }
   out.ctas = std::uint64_t{launch.config.grid[0]} * launch.config.grid[1] * launch.config.grid[2];
+  out.declared = {.registers = launch.function->register_count - 1,
+                  .threads = launch.block_threads,
+                  .static_smem_bytes = launch.static_shared_bytes,
+                  .dynamic_smem_bytes = launch.config.dynamic_smem_bytes,
+                  .local_bytes = launch.function->local_bytes};
+  if (counters != nullptr) counters->add_to(out);
   return out;
 }
 

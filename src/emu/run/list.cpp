@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "emu/race/checker.hpp"
+#include "emu/run/counters.hpp"
 #include "emu/run/execute.hpp"
 #include "emu/run/program.hpp"
 
@@ -20,6 +21,7 @@ class GridRun : public GridDependency {
   GridRun(Launch& launch, std::uint64_t resident_limit) : launch_(launch), resident_limit_(resident_limit) {
     total_ = std::uint64_t{launch.cluster_grid[0]} * launch.cluster_grid[1] * launch.cluster_grid[2];
     counts.resize(launch.function->code.size());
+    if (launch.options.statistics) counters = std::make_unique<Counters>(launch);
     launch.dependency = this;
   }
 
@@ -36,6 +38,7 @@ class GridRun : public GridDependency {
   /// The cluster to start next; the seed permutes those that are resident together, seed 0 keeps the order.
   std::unique_ptr<Cluster> start_next(race::Checker* race) {
     auto cluster = make_cluster(launch_, permuted(launch_, started_++, total_, resident_limit_));
+    cluster->counters = counters.get();
     if (race != nullptr) {
       auto const ctas = static_cast<std::uint32_t>(cluster->ctas.size());
       auto const warps = static_cast<std::uint32_t>(cluster->ctas[0]->warps.size());
@@ -71,6 +74,7 @@ class GridRun : public GridDependency {
   bool has_started = false;
   std::vector<bool> root;  // launches that are complete when this one starts, whatever the timing
   std::vector<std::uint64_t> counts;
+  std::unique_ptr<Counters> counters;  // null without statistics
 
  private:
   std::uint64_t number_of(Cluster const& cluster) const {
@@ -235,7 +239,7 @@ std::vector<Statistics> run_list(std::span<std::unique_ptr<Launch> const> launch
   run.run();
   std::vector<Statistics> out;
   for (std::size_t i = 0; i < launches.size(); ++i)
-    out.push_back(statistics_of(*launches[i], run.grid(i).counts));
+    out.push_back(statistics_of(*launches[i], run.grid(i).counts, run.grid(i).counters.get()));
   return out;
 }
 

@@ -19,7 +19,8 @@ std::uint64_t resident_clusters(Launch const& launch);
 /// The cluster that starts as the `number`th of `total`.
 std::uint64_t permuted(Launch const& launch, std::uint64_t number, std::uint64_t total,
                        std::uint64_t resident_limit);
-/// `counts`: executions per instruction of the launch's function.
-Statistics statistics_of(Launch const& launch, std::vector<std::uint64_t> const& counts);
+/// `counts`: executions per instruction of the launch's function; `counters`: null without Options::statistics.
+Statistics statistics_of(Launch const& launch, std::vector<std::uint64_t> const& counts,
+                         Counters const* counters);
 
 }  // namespace deepwell::emu

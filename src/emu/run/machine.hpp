@@ -22,6 +22,7 @@ struct Cta;
 struct Cluster;
 struct Launch;
 class GridDependency;
+class Counters;
 struct Function;    // decoded code, run/program.hpp
 struct GlobalView;  // snapshot of the allocations, mem/memory.hpp
 namespace race {
@@ -241,6 +242,7 @@ struct Cluster {
   ~Cluster();
   Launch const* launch = nullptr;
   std::unique_ptr<race::Team> team;  // null without a race checker
+  Counters* counters = nullptr;      // of the host thread that runs it; null without statistics
   int waits_for_grids = 0;           // fragments that griddepcontrol.wait holds back
   std::vector<std::unique_ptr<Cta>> ctas;
   Policy policy;

@@ -180,6 +180,8 @@ void observe_one(Warp& warp, Instr const& instr, int lane, Place const& place, s
 }
 
 ObservedOperation::ObservedOperation(Warp& warp, Instr const& instr, Mask lanes, bool async_proxy) {
+  counters_ = counters_of(warp);
+  if (counters_ != nullptr) counters_->start_bulk(instr);
   if (!observed(warp)) return;
   warp_ = &warp;
   instr_ = &instr;
@@ -187,6 +189,7 @@ ObservedOperation::ObservedOperation(Warp& warp, Instr const& instr, Mask lanes,
 }
 
 void ObservedOperation::global(int lane, std::uint64_t address, std::size_t bytes, std::uint16_t kind) const {
+  if (counters_ != nullptr) counters_->bulk_global(address, bytes, kind);
   if (warp_ == nullptr || bytes == 0) return;
   Location const where{.shared = false, .rank = 0, .address = address};
   auto const conflict = warp_->launch->race->operation_access(
@@ -196,6 +199,7 @@ void ObservedOperation::global(int lane, std::uint64_t address, std::size_t byte
 
 void ObservedOperation::shared(int lane, Cta const& cta, std::uint32_t address, std::size_t bytes,
                                std::uint16_t kind) const {
+  if (counters_ != nullptr) counters_->bulk_shared(bytes, kind);
   if (warp_ == nullptr || bytes == 0) return;
   Location const where = shared_location(cta, address);
   bool const exists = where.rank < cta.cluster->ctas.size() && where.address < cta.launch->shared_bytes &&

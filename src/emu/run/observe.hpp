@@ -7,52 +7,39 @@
 #include "emu/instr/instr.hpp"
 #include "emu/mem/tma.hpp"
 #include "emu/race/checker.hpp"
+#include "emu/run/accesses.hpp"
+#include "emu/run/counters.hpp"
 
 namespace deepwell::emu {
 
-/// Order and scope of a memory instruction, read off its modifiers once, when it is decoded. Fits Instr::aux as bits.
-struct MemoryOrder {
-  std::uint16_t kind = 0;  // kStrong, kNonCoherent and the scope of race::Kind
-  bool acquire = false, release = false;
-  std::uint32_t bits() const { return kind | std::uint32_t{acquire} << 16 | std::uint32_t{release} << 17; }
-  static MemoryOrder from_bits(std::uint32_t bits) {
-    return {static_cast<std::uint16_t>(bits), (bits >> 16 & 1) != 0, (bits >> 17 & 1) != 0};
-  }
-};
 /// `atomic`: atom and red are relaxed at GPU scope unless they say otherwise; ld and st are weak.
 MemoryOrder memory_order(Instr const& instr, bool atomic);
 race::Scope scope_named(Instr const& instr, race::Scope otherwise);
 
 inline bool observed(Warp const& warp) { return warp.launch->race != nullptr; }
+inline Counters* counters_of(Warp const& warp) { return warp.cta->cluster->counters; }
 race::Actor actor_of(Warp const& warp, Instr const& instr, Mask lanes);
 race::Location location_of(Place const& place);
 /// Of a 32-bit shared address.
 race::Location shared_location(Cta const& cta, std::uint32_t address);
 
-/// `places[lane]` of `bytes` each, for the lanes of `mask`; local, constant and parameter memory does not count. `values`: what
-/// a store writes, per lane `count` elements.
-struct LaneAccesses {
-  Mask mask = 0;
-  Place const* places = nullptr;  // [kLanes]
-  std::size_t bytes = 0;
-  std::uint16_t kind = 0;  // race::kRead, race::kWrite or both
-  MemoryOrder order;
-  std::vector<Value> const* values = nullptr;
-};
 void observe_slow(Warp& warp, Instr const& instr, LaneAccesses const& accesses);
 inline void observe(Warp& warp, Instr const& instr, LaneAccesses const& accesses) {
+  if (Counters* const counters = counters_of(warp)) counters->access(instr, accesses);
   if (observed(warp)) observe_slow(warp, instr, accesses);
 }
 /// One access of one lane.
 void observe_one(Warp& warp, Instr const& instr, int lane, Place const& place, std::size_t bytes,
                  std::uint16_t kind);
 
-/// An asynchronous operation from its issue on. Copies freely; empty in a run without checks.
+/// An asynchronous operation from its issue on. Copies freely; empty in a run without checks and counters.
 class ObservedOperation {
  public:
   ObservedOperation() = default;
   /// `lanes` ask for it; by the bulk copy unit (`async_proxy`) or by cp.async.
   ObservedOperation(Warp& warp, Instr const& instr, Mask lanes, bool async_proxy);
+  /// Whether anybody wants to know what it touches.
+  bool watched() const { return warp_ != nullptr || counters_ != nullptr; }
 
   void global(int lane, std::uint64_t address, std::size_t bytes, std::uint16_t kind) const;
   void shared(int lane, Cta const& cta, std::uint32_t address, std::size_t bytes, std::uint16_t kind) const;
@@ -65,7 +52,8 @@ class ObservedOperation {
   void waited(Warp& warp, Instr const& instr, Mask lanes, bool altogether) const;
 
  private:
-  Warp* warp_ = nullptr;
+  Counters* counters_ = nullptr;
+  Warp* warp_ = nullptr;  // null without a race checker
   Instr const* instr_ = nullptr;
   std::uint32_t number_ = 0;
 };
