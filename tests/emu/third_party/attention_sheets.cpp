@@ -179,7 +179,9 @@ std::vector<Sheet> attention_sheets() {
       {"decode_fp8",
        {"decode_dsv4_kernel"},
        "sparse decode, FP8 cache, block-scaled MMA",
-       [=](Kernel& k, std::mt19937& r) { return run_decode(k, r, fp8); }},
+       [=](Kernel& k, std::mt19937& r) { return run_decode(k, r, fp8); },
+       // It initialises mbarriers that bulk copies signal on without a fence that the copy unit would see.
+       "against an earlier initialisation of an mbarrier"},
   };
 }
 
