@@ -103,6 +103,9 @@ struct WarpCopies {
   std::array<CopyGroups, kLanes> plain, bulk;
 };
 
+/// The warp's copies. On first use it is arranged that a CTA that ends with a bulk store nobody waited for is reported.
+WarpCopies& copies_of(Warp& warp);
+
 /// Queues `run` for later, with errors reported against the instruction and lane that started it.
 void post_copy(Warp& warp, Instr const& instr, int lane, char const* what, std::function<void()> run);
 /// Marks a copy done and runs what waits for it.

@@ -182,6 +182,8 @@ std::span<Row const> mma_rows();              // mma.cpp
 std::span<Row const> matrix_rows();           // matrix.cpp: ldmatrix, stmatrix, movmatrix
 std::span<Row const> convert_rows();          // convert.cpp: cvt with f16, bf16, tf32, fp8, fp6, fp4, ue8m0
 std::span<Row const> async_copy_rows();       // async_copy.cpp
+std::span<Row const> bulk_copy_rows();        // bulk_copy.cpp
+std::span<Row const> tensor_copy_rows();      // tensor_copy.cpp
 std::span<Row const> mbarrier_rows();         // mbarrier.cpp
 std::span<Row const> fence_rows();            // fence.cpp
 std::span<Row const> tensor_map_op_rows();    // tensor_map_ops.cpp

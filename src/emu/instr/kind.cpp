@@ -43,6 +43,8 @@ InstructionKind kind_of(Instr const& instr) {
                    {warp_rows, Kind::kWarp},
                    {mma_rows, Kind::kMma},
                    {async_copy_rows, Kind::kAsyncCopy},
+                   {bulk_copy_rows, Kind::kAsyncCopy},
+                   {tensor_copy_rows, Kind::kAsyncCopy},
                    {mbarrier_rows, Kind::kMbarrier},
                    {fence_rows, Kind::kFence},
                    {tensor_map_op_rows, Kind::kTensorMap},
@@ -60,8 +62,8 @@ InstructionKind kind_of(Instr const& instr) {
 }
 
 CopyKind copy_kind_of(Instr const& instr) {
-  if (!holds(async_copy_rows(), instr.row)) return CopyKind::kNone;
-  if (instr.has(".tensor")) return CopyKind::kTensor;
+  if (holds(tensor_copy_rows(), instr.row)) return CopyKind::kTensor;
+  if (!holds(async_copy_rows(), instr.row) && !holds(bulk_copy_rows(), instr.row)) return CopyKind::kNone;
   return instr.has(".bulk") ? CopyKind::kBulk : CopyKind::kPlain;
 }
 

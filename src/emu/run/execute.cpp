@@ -222,9 +222,7 @@ std::string describe_fragment(Warp& warp, Fragment const& fragment) {
       break;
     }
     case Fragment::State::kBlocked:
-    case Fragment::State::kSuspended:
-      what = "waits for " + describe_reason(fragment.reason);
-      break;
+    case Fragment::State::kSuspended: what = "waits for " + describe_reason(fragment.reason); break;
   }
   return fmt::format("CTA ({},{},{}) warp {} lanes {:#010x} at line {} `{}` {}", warp.cta->id[0],
                      warp.cta->id[1], warp.cta->id[2], warp.id, fragment.lanes, instr.info->line,
