@@ -38,6 +38,7 @@ void post_store(Warp& warp, Instr const& instr, int lane, AsyncCopyPtr const& co
                 std::function<std::vector<GlobalPiece>()> gather,
                 std::function<void(std::vector<GlobalPiece> const&)> apply);
 /// What changes global memory: a store or the reduction of aux[4] on elements of `type`.
-std::function<void(std::vector<GlobalPiece> const&)> applier(Cta* cta, Instr const& instr, TensorMapType type);
+std::function<void(std::vector<GlobalPiece> const&)> applier(Cta* cta, Instr const& instr,
+                                                             TensorMapType type);
 
 }  // namespace deepwell::emu

@@ -209,7 +209,9 @@ Exec bind_bulk_prefetch(Instr& instr, BindContext const&) {
   return exec_bulk_prefetch;
 }
 
-constexpr std::string_view kBulk = "9.7.9.25.4.1 cp.async.bulk", kBulkReduce = "9.7.9.25.4.2 cp.reduce.async.bulk", kBulkPrefetch = "9.7.9.25.4.3 cp.async.bulk.prefetch";
+constexpr std::string_view kBulk = "9.7.9.25.4.1 cp.async.bulk",
+                           kBulkReduce = "9.7.9.25.4.2 cp.reduce.async.bulk",
+                           kBulkPrefetch = "9.7.9.25.4.3 cp.async.bulk.prefetch";
 
 // clang-format off
 constexpr Row kRows[] = {

@@ -3,10 +3,12 @@
 // Lane l = 4g + t. With p elements in a 32-bit register and registers r counted from 0: register r of A holds row
 // g + 8 (r & 1), columns 4p (r >> 1) + p t and on; register r of B holds column g, rows 4p r + p t and on; C and D hold row
 // g + 8 (r >> 1), column 2t + (r & 1), or for f16 row g + 8r, columns 2t and 2t + 1.
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "emu/instr/instr.hpp"
+#include "num/lanes.hpp"
 #include "num/tensor_core.hpp"
 
 namespace deepwell::emu {
@@ -23,76 +25,75 @@ constexpr std::string_view kArithmetic =
     "num/tensor_core.hpp";
 
 // Instr::aux of this family.
-enum Aux : std::size_t { kFormatA, kFormatB, kK, kAccumulator, kCore, kScaleVector, kScaleFormat, kSaturate };
+enum Aux : std::size_t { kFormatA, kFormatB, kK, kCore, kScaleFormat, kSaturate };
 
 enum OperandIndex : std::size_t { kD, kA, kB, kC, kScaleA, kSelectorA, kScaleB, kSelectorB };
 
-int lane_row(int lane, int reg) { return lane / 4 + 8 * (reg & 1); }
+constexpr int kBlockRows = 8, kBlockBytes = 16;  // of a row of four lanes, in one register
 
-template <class Code>
-void gather_a(Warp& warp, Instr const& instr, int k, Code* out) {
-  constexpr int kPerRegister = 4 / sizeof(Code);
-  auto const& registers = instr.ops[kA].elements;
-  for (int r = 0; r < static_cast<int>(registers.size()); ++r) {
-    std::uint32_t const* const lanes = warp.s32(registers[static_cast<std::size_t>(r)]);
-    int const column = 4 * kPerRegister * (r >> 1);
-    for (int lane = 0; lane < kLanes; ++lane) {
-      std::memcpy(out + lane_row(lane, r) * k + column + kPerRegister * (lane % 4), &lanes[lane], 4);
-    }
-  }
+/// Copies what a register holds, eight rows of four lanes, to rows `stride` bytes apart.
+void gather_block(std::uint32_t const* lanes, std::byte* out, int stride) {
+  for (int row = 0; row < kBlockRows; ++row) std::memcpy(out + row * stride, lanes + 4 * row, kBlockBytes);
 }
 
-template <class Code>
-void gather_b(Warp& warp, Instr const& instr, int k, Code* out) {
-  constexpr int kPerRegister = 4 / sizeof(Code);
-  auto const& registers = instr.ops[kB].elements;
-  for (int r = 0; r < static_cast<int>(registers.size()); ++r) {
-    std::uint32_t const* const lanes = warp.s32(registers[static_cast<std::size_t>(r)]);
-    int const row = 4 * kPerRegister * r;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      std::memcpy(out + lane / 4 * k + row + kPerRegister * (lane % 4), &lanes[lane], 4);
-    }
+/// A as [16][row_bytes], B as [8][row_bytes].
+void gather_a(Warp& warp, Instr const& instr, int row_bytes, void* out) {
+  auto const& registers = instr.ops[kA].elements;
+  for (std::size_t r = 0; r < registers.size(); ++r) {
+    std::size_t const offset =
+        (r & 1) * kBlockRows * static_cast<std::size_t>(row_bytes) + (r >> 1) * kBlockBytes;
+    gather_block(warp.s32(registers[r]), static_cast<std::byte*>(out) + offset, row_bytes);
   }
+}
+void gather_b(Warp& warp, Instr const& instr, int row_bytes, void* out) {
+  auto const& registers = instr.ops[kB].elements;
+  for (std::size_t r = 0; r < registers.size(); ++r)
+    gather_block(warp.s32(registers[r]), static_cast<std::byte*>(out) + r * kBlockBytes, row_bytes);
 }
 
 using Accumulators = std::array<std::uint32_t, num::kMmaM * num::kMmaN>;
+constexpr int kHalfOutputs = num::kMmaM * num::kMmaN / 2;  // of rows 0 to 7, and of rows 8 to 15
 
-void gather_c(Warp& warp, Instr const& instr, bool half, Accumulators& out) {
+/// C as [16][8] codes. Even columns are in one register and odd columns in the next, or pairs of f16 in one.
+template <bool kHalf>
+void gather_c(Warp& warp, Instr const& instr, Accumulators& out) {
   auto const& registers = instr.ops[kC].elements;
-  for (int r = 0; r < static_cast<int>(registers.size()); ++r) {
-    std::uint32_t const* const lanes = warp.s32(registers[static_cast<std::size_t>(r)]);
-    for (int lane = 0; lane < kLanes; ++lane) {
-      std::uint32_t const bits = lanes[lane];
-      if (half) {
-        std::uint32_t* const at =
-            &out[static_cast<std::size_t>((lane / 4 + 8 * r) * num::kMmaN + 2 * (lane % 4))];
-        at[0] = bits & 0xffff;
-        at[1] = bits >> 16;
-      } else {
-        out[static_cast<std::size_t>((lane / 4 + 8 * (r >> 1)) * num::kMmaN + 2 * (lane % 4) + (r & 1))] =
-            bits;
+  for (std::size_t rows = 0; rows < 2; ++rows) {
+    std::uint32_t const* const first = warp.s32(registers[kHalf ? rows : 2 * rows]);
+    std::uint32_t const* const second = kHalf ? first : warp.s32(registers[2 * rows + 1]);
+    std::uint32_t* const to = out.data() + rows * kHalfOutputs;
+    for (int lane = 0; lane < kLanes; lane += 4) {
+      num::Words4 even, odd;
+      num::load(even, first + lane);
+      num::load(odd, second + lane);
+      if (kHalf) {
+        even &= 0xffff;
+        odd >>= 16;
       }
+      num::store(to + 2 * lane, num::interleave_low(even, odd));
+      num::store(to + 2 * lane + 4, num::interleave_high(even, odd));
     }
   }
 }
 
-void scatter_d(Warp& warp, Instr const& instr, bool half, Accumulators const& in) {
+template <bool kHalf>
+void scatter_d(Warp& warp, Instr const& instr, Accumulators const& in) {
   auto const& registers = instr.ops[kD].elements;
-  for (int r = 0; r < static_cast<int>(registers.size()); ++r) {
-    Value const& value = registers[static_cast<std::size_t>(r)];
-    std::uint32_t* const lanes = warp.d32(value);
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (half) {
-        std::uint32_t const* const at =
-            &in[static_cast<std::size_t>((lane / 4 + 8 * r) * num::kMmaN + 2 * (lane % 4))];
-        lanes[lane] = at[0] | at[1] << 16;
-      } else {
-        lanes[lane] =
-            in[static_cast<std::size_t>((lane / 4 + 8 * (r >> 1)) * num::kMmaN + 2 * (lane % 4) + (r & 1))];
-      }
+  for (std::size_t rows = 0; rows < 2; ++rows) {
+    std::uint32_t* const first = warp.d32(registers[kHalf ? rows : 2 * rows]);
+    std::uint32_t* const second = kHalf ? first : warp.d32(registers[2 * rows + 1]);
+    std::uint32_t const* const from = in.data() + rows * kHalfOutputs;
+    for (int lane = 0; lane < kLanes; lane += 4) {
+      num::Words4 low, high;
+      num::load(low, from + 2 * lane);
+      num::load(high, from + 2 * lane + 4);
+      num::Words4 const even = num::even_of(low, high), odd = num::odd_of(low, high);
+      num::store(first + lane, kHalf ? even | odd << 16 : even);
+      if (!kHalf) num::store(second + lane, odd);
     }
-    if (warp.check) warp.set_poison(value, kFullMask, 0);
   }
+  if (!warp.check) return;
+  for (Value const& value : registers) warp.set_poison(value, kFullMask, 0);
 }
 
 /// All 32 lanes must be there, with defined operands.
@@ -109,65 +110,68 @@ void begin(Warp& warp, Instr const& instr, Mask mask) {
 
 num::TensorCore core_of(Instr const& instr) { return static_cast<num::TensorCore>(instr.aux[kCore]); }
 
-/// The scale codes of `rows` rows (of A) or columns (of B), `count` bytes each, chosen by {byte-id, thread-id}.
-void gather_scales(Warp& warp, Instr const& instr, bool of_a, int count, std::uint8_t* out) {
+/// A byte-id or thread-id, which must be the same in all lanes.
+std::uint32_t selector_of(Warp& warp, Instr const& instr, Value const& value, char const* what,
+                          char const* name) {
+  warp.require_defined(instr, value, kFullMask, "a scale selector of mma");
+  std::uint32_t const* const lanes = warp.s32(value);
+  if (!value.is_constant() && std::memcmp(lanes, lanes + 1, (kLanes - 1) * sizeof *lanes) != 0) {
+    int const lane = static_cast<int>(std::mismatch(lanes, lanes + kLanes - 1, lanes + 1).second - lanes);
+    fail(warp, instr, lane,
+         fmt::format("{} of scale {} is {} here but {} in lane 0; it must be the same in all lanes", what,
+                     name, lanes[lane], lanes[0]));
+  }
+  return lanes[0];
+}
+
+/// The scale codes of the rows of A or the columns of B, kCount bytes each, chosen by {byte-id, thread-id}.
+template <int kCount>
+void gather_scales(Warp& warp, Instr const& instr, bool of_a, std::uint8_t* out) {
   Operand const& data = instr.ops[of_a ? kScaleA : kScaleB];
   Operand const& selector = instr.ops[of_a ? kSelectorA : kSelectorB];
   char const* const name = of_a ? "a" : "b";
-  auto uniform = [&](Value const& value, char const* what) {
-    warp.require_defined(instr, value, kFullMask, "a scale selector of mma");
-    std::uint64_t const first = warp.lane_of(value, 0);
-    for (int lane = 1; lane < kLanes; ++lane) {
-      if (warp.lane_of(value, lane) != first) {
-        fail(warp, instr, lane,
-             fmt::format("{} of scale {} is {} here but {} in lane 0; it must be the same in all lanes", what,
-                         name, warp.lane_of(value, lane), first));
-      }
-    }
-    return first;
-  };
-  std::uint64_t const byte_id = uniform(selector.elements[0], "byte-id");
-  std::uint64_t const thread_id = uniform(selector.elements[1], "thread-id");
-  std::uint64_t const max_byte = 4 - static_cast<std::uint64_t>(count);
-  if (byte_id > max_byte || byte_id % static_cast<std::uint64_t>(count) != 0) {
+  std::uint32_t const byte_id = selector_of(warp, instr, selector.elements[0], "byte-id", name);
+  std::uint32_t const thread_id = selector_of(warp, instr, selector.elements[1], "thread-id", name);
+  if (byte_id > 4 - kCount || byte_id % kCount != 0) {
     fail(warp, instr, -1,
          fmt::format("byte-id of scale {} is {}, expected {}", name, byte_id,
-                     count == 1   ? "0 to 3"
-                     : count == 2 ? "0 or 2"
-                                  : "0"));
+                     kCount == 1   ? "0 to 3"
+                     : kCount == 2 ? "0 or 2"
+                                   : "0"));
   }
   if (thread_id > (of_a ? 1u : 3u)) {
     fail(warp, instr, -1,
          fmt::format("thread-id of scale {} is {}, expected 0 to {}", name, thread_id, of_a ? 1 : 3));
   }
   Value const& value = data.elements.empty() ? data.value : data.elements[0];
-  int const rows = of_a ? num::kMmaM : num::kMmaN;
-  Mask sources = 0;
   std::uint32_t const* const lanes = warp.s32(value);
-  for (int row = 0; row < rows; ++row) {
-    int const lane = of_a ? 4 * (row % 8) + 2 * static_cast<int>(thread_id) + row / 8
-                          : 4 * row + static_cast<int>(thread_id);
-    sources |= Mask{1} << lane;
-    for (int i = 0; i < count; ++i) {
-      out[row * count + i] =
-          static_cast<std::uint8_t>(lanes[lane] >> (8 * (byte_id + static_cast<std::uint64_t>(i))));
-    }
+  // Row g of A is in lane 4g + 2 thread-id, row g + 8 in the next; column g of B in lane 4g + thread-id.
+  warp.require_defined(instr, value, of_a ? 0x33333333u << 2 * thread_id : 0x11111111u << thread_id,
+                       of_a ? "scale a of mma" : "scale b of mma");
+  auto const take = [&](int row, std::uint32_t word) {
+    std::uint32_t const codes = word >> (8 * byte_id);
+    std::memcpy(out + row * kCount, &codes, kCount);
+  };
+  for (int row = 0; row < 8; ++row) {
+    std::uint32_t const* const four = lanes + 4 * row + (of_a ? 2 * thread_id : thread_id);
+    take(row, four[0]);
+    if (of_a) take(row + 8, four[1]);
   }
-  warp.require_defined(instr, value, sources, of_a ? "scale a of mma" : "scale b of mma");
 }
 
-template <class Code, int kMaxK, bool kScaled>
+enum class Kind { kF32, kF16, kScaled };  // the accumulator; block-scaled ones have f32
+
+template <class Code, int kMaxK, Kind kKind>
 Outcome run_float(Warp& warp, Instr const& instr, Mask mask) {
   begin(warp, instr, mask);
   alignas(64) Code a[num::kMmaM * kMaxK];
   alignas(64) Code b[num::kMmaN * kMaxK];
   Accumulators sums;
+  constexpr bool kHalf = kKind == Kind::kF16;
   int const k = static_cast<int>(instr.aux[kK]);
-  Format const accumulator = static_cast<Format>(instr.aux[kAccumulator]);
-  bool const half = accumulator == Format::kF16;
-  gather_a(warp, instr, k, a);
-  gather_b(warp, instr, k, b);
-  gather_c(warp, instr, half, sums);
+  gather_a(warp, instr, k * static_cast<int>(sizeof(Code)), a);
+  gather_b(warp, instr, k * static_cast<int>(sizeof(Code)), b);
+  gather_c<kHalf>(warp, instr, sums);
   num::MmaTile<Code> tile{.a_format = static_cast<Format>(instr.aux[kFormatA]),
                           .b_format = static_cast<Format>(instr.aux[kFormatB]),
                           .k = k,
@@ -175,19 +179,20 @@ Outcome run_float(Warp& warp, Instr const& instr, Mask mask) {
                           .b = b,
                           .c = sums.data(),
                           .d = sums.data(),
-                          .accumulator = accumulator};
+                          .accumulator = kHalf ? Format::kF16 : Format::kF32};
   std::uint8_t scale_a[num::kMmaM], scale_b[num::kMmaN];
-  if constexpr (kScaled) {
-    gather_scales(warp, instr, true, 1, scale_a);
-    gather_scales(warp, instr, false, 1, scale_b);
+  if constexpr (kKind == Kind::kScaled) {
+    gather_scales<1>(warp, instr, true, scale_a);
+    gather_scales<1>(warp, instr, false, scale_b);
     tile.scale_a = scale_a;
     tile.scale_b = scale_b;
   }
   num::mma(core_of(instr), tile);
-  scatter_d(warp, instr, half, sums);
+  scatter_d<kHalf>(warp, instr, sums);
   return Outcome::kNext;
 }
 
+template <int kBlocks>
 Outcome run_fp4(Warp& warp, Instr const& instr, Mask mask) {
   begin(warp, instr, mask);
   constexpr int kRowBytes = 32;
@@ -196,20 +201,19 @@ Outcome run_fp4(Warp& warp, Instr const& instr, Mask mask) {
   Accumulators sums;
   gather_a(warp, instr, kRowBytes, a);
   gather_b(warp, instr, kRowBytes, b);
-  gather_c(warp, instr, false, sums);
-  int const blocks = static_cast<int>(instr.aux[kScaleVector]);
-  std::uint8_t scale_a[num::kMmaM * 4], scale_b[num::kMmaN * 4];
-  gather_scales(warp, instr, true, blocks, scale_a);
-  gather_scales(warp, instr, false, blocks, scale_b);
+  gather_c<false>(warp, instr, sums);
+  std::uint8_t scale_a[num::kMmaM * kBlocks], scale_b[num::kMmaN * kBlocks];
+  gather_scales<kBlocks>(warp, instr, true, scale_a);
+  gather_scales<kBlocks>(warp, instr, false, scale_b);
   num::mma_fp4({.scale_format = static_cast<Format>(instr.aux[kScaleFormat]),
-                .blocks = blocks,
+                .blocks = kBlocks,
                 .a = a,
                 .b = b,
                 .scale_a = scale_a,
                 .scale_b = scale_b,
                 .c = sums.data(),
                 .d = sums.data()});
-  scatter_d(warp, instr, false, sums);
+  scatter_d<false>(warp, instr, sums);
   return Outcome::kNext;
 }
 
@@ -221,7 +225,7 @@ Outcome run_int(Warp& warp, Instr const& instr, Mask mask) {
   int const k = static_cast<int>(instr.aux[kK]);
   gather_a(warp, instr, k, a);
   gather_b(warp, instr, k, b);
-  gather_c(warp, instr, false, sums);
+  gather_c<false>(warp, instr, sums);
   num::mma_int({.a_signed = instr.aux[kFormatA] != 0,
                 .b_signed = instr.aux[kFormatB] != 0,
                 .satfinite = instr.aux[kSaturate] != 0,
@@ -230,7 +234,7 @@ Outcome run_int(Warp& warp, Instr const& instr, Mask mask) {
                 .b = b,
                 .c = sums.data(),
                 .d = sums.data()});
-  scatter_d(warp, instr, false, sums);
+  scatter_d<false>(warp, instr, sums);
   return Outcome::kNext;
 }
 
@@ -283,12 +287,13 @@ Exec bind_float(Instr& instr, BindContext const& context) {
   Format const a = operand_format(instr, types.a), b = operand_format(instr, types.b);
   instr.aux[kFormatA] = static_cast<std::uint32_t>(a);
   instr.aux[kFormatB] = static_cast<std::uint32_t>(b);
-  instr.aux[kAccumulator] = static_cast<std::uint32_t>(types.d == ".f16" ? Format::kF16 : Format::kF32);
+  bool const half = types.d == ".f16";
   switch (a) {
-    case Format::kBf16:
-    case Format::kF16: return run_float<std::uint16_t, 16, false>;
-    case Format::kTf32: return run_float<std::uint32_t, 8, false>;
-    default: return run_float<std::uint8_t, 32, false>;
+    case Format::kBf16: return run_float<std::uint16_t, 16, Kind::kF32>;
+    case Format::kF16:
+      return half ? run_float<std::uint16_t, 16, Kind::kF16> : run_float<std::uint16_t, 16, Kind::kF32>;
+    case Format::kTf32: return run_float<std::uint32_t, 8, Kind::kF32>;
+    default: return half ? run_float<std::uint8_t, 32, Kind::kF16> : run_float<std::uint8_t, 32, Kind::kF32>;
   }
 }
 
@@ -308,8 +313,7 @@ Exec bind_scaled(Instr& instr, BindContext const& context) {
   Types const types = types_of(instr);
   instr.aux[kFormatA] = static_cast<std::uint32_t>(operand_format(instr, types.a));
   instr.aux[kFormatB] = static_cast<std::uint32_t>(operand_format(instr, types.b));
-  instr.aux[kAccumulator] = static_cast<std::uint32_t>(Format::kF32);
-  return run_float<std::uint8_t, 32, true>;
+  return run_float<std::uint8_t, 32, Kind::kScaled>;
 }
 
 Exec bind_fp4(Instr& instr, BindContext const& context) {
@@ -319,9 +323,8 @@ Exec bind_fp4(Instr& instr, BindContext const& context) {
   bool const ue4m3 = types_of(instr).scale == ".ue4m3";
   if (four != ue4m3)
     throw unsupported(instr, "scale_vec::4X goes with ue4m3 scales, scale_vec::2X with ue8m0");
-  instr.aux[kScaleVector] = four ? 4 : 2;
   instr.aux[kScaleFormat] = static_cast<std::uint32_t>(ue4m3 ? Format::kUe4m3 : Format::kUe8m0);
-  return run_fp4;
+  return four ? run_fp4<4> : run_fp4<2>;
 }
 
 Exec bind_int(Instr& instr, BindContext const& context) {

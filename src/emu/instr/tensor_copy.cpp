@@ -155,7 +155,9 @@ Exec bind_tensor_prefetch(Instr& instr, BindContext const&) {
   return exec_tensor_prefetch;
 }
 
-constexpr std::string_view kTensor = "9.7.9.25.5.2 cp.async.bulk.tensor", kTensorReduce = "9.7.9.25.5.3 cp.reduce.async.bulk.tensor", kTensorPrefetch = "9.7.9.25.5.4 cp.async.bulk.prefetch.tensor";
+constexpr std::string_view kTensor = "9.7.9.25.5.2 cp.async.bulk.tensor",
+                           kTensorReduce = "9.7.9.25.5.3 cp.reduce.async.bulk.tensor",
+                           kTensorPrefetch = "9.7.9.25.5.4 cp.async.bulk.prefetch.tensor";
 
 // clang-format off
 constexpr Row kRows[] = {

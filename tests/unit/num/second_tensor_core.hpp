@@ -45,10 +45,10 @@ struct Rules {
   bool ignores_specials = false;  // NaN and infinity count as 0
   bool adds_c_last = false;       // C is no addend of the fused sum
 
-  // The documents do not state these. Their values are what num does, found by trying.
+  // Choices that publications leave open; docs/emulator.md states them.
   int least_alignment = -133;        // the largest exponent counts as no less than this
   int fp4_least_alignment = -10000;  // the same in the k64 forms: no such bound
-  bool keeps_tf32_nans = true;       // a NaN whose payload is all in the bits that tf32 loses stays one
+  bool keeps_tf32_nans = false;      // a NaN whose payload is all in the bits that tf32 loses stays one
   Cut f16_cut = Cut::kNearestEven;   // the rounding to an f16 accumulator
 };
 

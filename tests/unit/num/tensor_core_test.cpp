@@ -52,14 +52,7 @@ Number read(Format format, std::uint32_t code) {
     case Format::kE2m1: return read(2, 1, code >> 2 & 0xf, false, false);  // container
     case Format::kBf16: return read(8, 7, code, true, false);
     case Format::kF16: return read(5, 10, code, true, false);
-    case Format::kTf32: {
-      Number n = read(8, 10, code >> 13, true, false);
-      if ((code & 0x7fffffff) > kInf) {
-        n.nan = true;
-        n.inf = false;
-      }
-      return n;
-    }
+    case Format::kTf32: return read(8, 10, code >> 13, true, false);
     default: return read(8, 23, code, true, false);
   }
 }
