@@ -180,6 +180,25 @@ class Emulate(unittest.TestCase):
         self.assertEqual((report["kernel"], report["ctas"]), ("add_one", 2))
         self.assertGreater(report["warp_instructions"], 10)
 
+    def test_a_race_is_reported_with_a_command_that_repeats_it(self):
+        example = ("emulate", "docs/examples/stage_release.ptx", "--block", "64", "--param", "buffer:1k:iota", "--param", "buffer:128")
+        result = run(*example, "--seeds", "3")
+        self.assertEqual(result.returncode, 1, result.stdout)
+        for text in ("seed 0 of 3", "race: write of 128 bytes", "stage_release.cu:39", "stage_release.cu:48", "missing: "):
+            self.assertIn(text, result.stderr)
+        repeat = result.stderr.split("repeat: deepwell ")[1].split()
+        again = run(*repeat)
+        self.assertEqual(again.returncode, 1, again.stdout)
+        self.assertIn("race: write of 128 bytes", again.stderr)
+        self.assertEqual(run(*example, "--no-race").returncode, 0)
+
+    def test_schedules_explore_cases(self):
+        result = run("check", "--filter", "exact 3x40x64", "--device", "emu:sm_121a", "--seeds", "5")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        result = run("check", "--filter", "exact 3x40x64", "--device", "null:sm_120a", "--seeds", "5")
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("no emulated device", result.stdout + result.stderr)
+
     def test_stats_count_sectors(self):
         arguments = ("--param", "buffer:128:iota", "--param", "u32:32", "--stats")
         result = self.emulate(*arguments)
