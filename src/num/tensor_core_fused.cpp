@@ -53,58 +53,62 @@ struct Work {
   alignas(64) std::int32_t shift[kOutputs];         // 2^shift brings products into units of 2^lsb_exponent
   alignas(64) std::int32_t c[kOutputs];             // C in these units
   alignas(64) std::int32_t sums[2][kOutputs];       // the products in these units
-  alignas(64) std::int32_t
-      unfinished[kMmaN];  // not zero in all lanes: some output is special or out of range
+  alignas(64) std::int32_t unfinished[kMmaN];  // some lane not zero: an output is special or out of range
 };
 
-/// From depths and C, how to align. A depth of `zero_depth` or more is that of no product. Products are less than one when
-/// shifted by `min_shift`, and so is every C.
+/// From depths and C, how to align. A depth of `zero_depth` or more says that there is no product. A shift below `min_shift`
+/// makes every product less than one, as that one does.
 template <int kLanes, AccumulatorFields kFields>
 DW_LANES_INLINE void align(int base, Scales const& scales, int zero_depth, int min_shift,
                            std::uint32_t const* c, Work& work) {
   using Ints = typename Lanes<kLanes>::Ints;
   using Floats = typename Lanes<kLanes>::Floats;
-  constexpr int kMinCShift = -30;
-  constexpr int kFractionMask = (1 << kFields.fraction_bits) - 1;
+  constexpr int kKept = kFusedAlignment.fraction_bits;
   constexpr int kTopField = kFields.bias * 2 + 1;
+  constexpr int kMagnitudeMask = kTopField << kFields.fraction_bits | ((1 << kFields.fraction_bits) - 1);
+  constexpr int kMinCShift = -30;  // a significand is less than 2^24
   Ints special = {};
-  for (int i = 0; i < kOutputs; i += kLanes) {
-    Ints code, depth, product_base;
-    load(code, c + i);
-    load(depth, work.depth + i);
-    load(product_base, scales.b + i % kMmaN);
-    product_base += base + scales.a[i / kMmaN];
+  for (int m = 0; m < kMmaM; ++m) {
+    for (int n = 0; n < kMmaN; n += kLanes) {
+      int const i = m * kMmaN + n;
+      Ints code, depth, product_base;
+      load(code, c + i);
+      load(depth, work.depth + i);
+      load(product_base, scales.b + n);
+      product_base += base + scales.a[m];
 
-    Ints const magnitude = code & (kTopField << kFields.fraction_bits | kFractionMask);
-    Ints const field = magnitude >> kFields.fraction_bits;
-    Ints const subnormal = field == 0;
-    Ints const significand = (magnitude & kFractionMask) | (~subnormal & (1 << kFields.fraction_bits));
-    Ints const c_exponent = field - subnormal - kFields.bias + ((magnitude == 0) & kNoExponent);
+      Ints const magnitude = code & kMagnitudeMask;
+      Ints const field = magnitude >> kFields.fraction_bits;
+      Ints const exponent_field = field - (field == 0);  // 1 for subnormal numbers
+      Ints const significand = magnitude - ((exponent_field - 1) << kFields.fraction_bits);
 
-    Ints const no_product = depth >= zero_depth;
-    Ints const product_exponent = product_base - depth + (no_product & kNoExponent);
-    Ints largest = c_exponent > product_exponent ? c_exponent : product_exponent;
-    largest = largest > kFusedAlignment.smallest ? largest : kFusedAlignment.smallest;
-    Ints const lsb_exponent = largest - kFusedAlignment.fraction_bits;
+      // The last place: kKept places below the largest exponent.
+      Ints const no_product = depth >= zero_depth;
+      Ints const of_c = exponent_field - (kFields.bias + kKept) + ((magnitude == 0) & kNoExponent);
+      Ints const of_products = product_base - kKept - depth + (no_product & kNoExponent);
+      Ints lsb_exponent = of_c > of_products ? of_c : of_products;
+      constexpr int kLeast = kFusedAlignment.smallest - kKept;
+      lsb_exponent = lsb_exponent > kLeast ? lsb_exponent : kLeast;
 
-    Ints shift = product_base - lsb_exponent;
-    shift = (shift > min_shift ? shift : min_shift) & ~no_product;
-    Ints c_shift = c_exponent - kFields.fraction_bits - lsb_exponent;
-    c_shift = c_shift > kMinCShift ? c_shift : kMinCShift;
-    Ints const c_scale = (c_shift + 127) << 23;
-    Ints const aligned = __builtin_convertvector(
-        __builtin_convertvector(significand, Floats) * reinterpret_cast<Floats>(c_scale), Ints);
-    Ints const sign = code << (31 - kFields.sign_position) >> 31;
+      Ints shift = product_base - lsb_exponent;
+      shift = (shift > min_shift ? shift : min_shift) & ~no_product;
+      Ints c_shift = of_c - lsb_exponent;
+      c_shift = (c_shift > kMinCShift ? c_shift : kMinCShift) + (kKept - kFields.fraction_bits);
+      Ints const c_scale = (c_shift + 127) << 23;
+      Ints const aligned = __builtin_convertvector(
+          __builtin_convertvector(significand, Floats) * reinterpret_cast<Floats>(c_scale), Ints);
+      Ints const sign = code << (31 - kFields.sign_position) >> 31;
 
-    store(work.lsb_exponent + i, lsb_exponent);
-    store(work.shift + i, shift);
-    store(work.c + i, (aligned ^ sign) - sign);
-    special |= field == kTopField;
+      store(work.lsb_exponent + i, lsb_exponent);
+      store(work.shift + i, shift);
+      store(work.c + i, (aligned ^ sign) - sign);
+      special |= field == kTopField;
+    }
   }
   store(work.unfinished, special);
 }
 
-/// `a(m, k)` is an element of A.
+/// `a(m, k)` is a value of A, `b` are those of B.
 template <int kK, class A>
 DW_LANES_INLINE void sum_products(A const& a, float const* b, Work& work) {
   using Ints = Lanes<kMmaN>::Ints;
@@ -208,7 +212,7 @@ void finish_one_by_one(MmaTile<Code> const& tile, bool through_f16, Work const& 
   for (int i = 0; i < kOutputs; ++i) {
     int const m = i / kMmaN, n = i % kMmaN;
     Unpacked const c = unpack(tile.accumulator, tile.c[i]);
-    if (c.is_nan || c.is_inf || specials.in_output(m, n)) {
+    if (c.is_nan || c.is_inf || specials.nan(m, n) || specials.infinite(m, n)) {
       d[i] = special_output(tile, specials, through_f16, m, n);
     } else {
       std::int64_t sum = work.c[i];
@@ -236,7 +240,7 @@ DW_LANES_INLINE void finish(MmaTile<Code> const& tile, bool through_f16, bool sp
   }
 }
 
-/// Says whether a scale factor is NaN.
+/// The same for a tile. Says whether a scale factor is NaN.
 template <int kLanes, class Code>
 DW_LANES_INLINE bool align(MmaTile<Code> const& tile, int base, int zero_depth, int min_shift, Work& work) {
   Scales scales;
@@ -285,8 +289,8 @@ DW_LANES_INLINE void narrow_step(MmaTile<std::uint8_t> const& tile, bool through
 }
 
 template <int kLanes, int kK, class Code>
-DW_LANES_INLINE void wide_step(MmaTile<Code> const& tile, int base, Depths<kK> const& depths,
-                               Values<kK> const& values, bool special) {
+DW_LANES_INLINE void step_in_float(MmaTile<Code> const& tile, int base, Depths<kK> const& depths,
+                                   Values<kK> const& values, bool special) {
   Work work;
   find_depths<kLanes>(depths, work.depth);
   align<kLanes>(tile, base, kZeroDepth, kFloatMinShift, work);
@@ -295,10 +299,10 @@ DW_LANES_INLINE void wide_step(MmaTile<Code> const& tile, int base, Depths<kK> c
   finish<kLanes, kParts<kK>>(tile, false, special, work);
 }
 
-/// bf16 and tf32 with any exponents: the base is zero and the values are the numbers.
+/// bf16 and tf32 with any exponents: the base is zero, the values are the numbers, and depths are exponents negated.
 template <int kLanes, int kK, class Code>
-DW_LANES_INLINE void spread_step(MmaTile<Code> const& tile, Code const* a, Code const* columns,
-                                 bool special) {
+DW_LANES_INLINE void step_in_double(MmaTile<Code> const& tile, Code const* a, Code const* columns,
+                                    bool special) {
   using Ints = Lanes<kMmaN>::Ints;
   using Longs = Lanes<kMmaN>::Longs;
   using Doubles = Lanes<kMmaN>::Doubles;
@@ -306,8 +310,8 @@ DW_LANES_INLINE void spread_step(MmaTile<Code> const& tile, Code const* a, Code 
   constexpr int kZeroExponent = -10000;
   alignas(64) double a_values[kMmaM * kK], b_values[kMmaN * kK];
   alignas(64) std::int16_t a_exponents[kMmaM * kK], b_exponents[kMmaN * kK];
-  decode_spread(a, kMmaM * kK, kZeroExponent, a_values, a_exponents);
-  decode_spread(columns, kMmaN * kK, kZeroExponent, b_values, b_exponents);
+  decode_in_double(a, kMmaM * kK, kZeroExponent, a_values, a_exponents);
+  decode_in_double(columns, kMmaN * kK, kZeroExponent, b_values, b_exponents);
   Work work;
   for (int m = 0; m < kMmaM; ++m) {
     Shorts largest = Shorts{} + static_cast<std::int16_t>(2 * kZeroExponent);
@@ -337,7 +341,7 @@ DW_LANES_INLINE void spread_step(MmaTile<Code> const& tile, Code const* a, Code 
 }
 
 template <int kLanes, int kK, class Code>
-DW_LANES_INLINE void step_of_wide(MmaTile<Code> const& tile) {
+DW_LANES_INLINE void wide_step(MmaTile<Code> const& tile) {
   Filled<kMmaM, kK, Code> const a(tile.a, tile.k);
   Filled<kMmaN, kK, Code> const b(tile.b, tile.k);
   alignas(64) Code columns[kK * kMmaN];
@@ -348,16 +352,16 @@ DW_LANES_INLINE void step_of_wide(MmaTile<Code> const& tile) {
     if (tile.a_format == Format::kF16) {
       bool const special_a = decode_f16(a.codes, kMmaM * kK, values.a, depths.a);
       bool const special_b = decode_f16(columns, kK * kMmaN, values.b, depths.b);
-      return wide_step<kLanes>(tile, 2 * kF16Base, depths, values, special_a || special_b);
+      return step_in_float<kLanes>(tile, 2 * kF16Base, depths, values, special_a || special_b);
     }
   }
   FieldRange const a_range = field_range(a.codes, kMmaM * kK), b_range = field_range(columns, kK * kMmaN);
   bool const special = a_range.special || b_range.special;
   if (a_range.too_wide() || b_range.too_wide())
-    return spread_step<kLanes, kK>(tile, a.codes, columns, special);
+    return step_in_double<kLanes, kK>(tile, a.codes, columns, special);
   decode_f32_like(a_range, a.codes, kMmaM * kK, values.a, depths.a);
   decode_f32_like(b_range, columns, kK * kMmaN, values.b, depths.b);
-  wide_step<kLanes>(tile, a_range.base() + b_range.base(), depths, values, special);
+  step_in_float<kLanes>(tile, a_range.base() + b_range.base(), depths, values, special);
 }
 
 template <int kLanes>
@@ -371,12 +375,12 @@ DW_LANES_INLINE void step(MmaTile<std::uint8_t> const& tile, bool through_f16) {
 
 template <int kLanes>
 DW_LANES_INLINE void step(MmaTile<std::uint16_t> const& tile, bool) {
-  step_of_wide<kLanes, 16>(tile);
+  wide_step<kLanes, 16>(tile);
 }
 
 template <int kLanes>
 DW_LANES_INLINE void step(MmaTile<std::uint32_t> const& tile, bool) {
-  step_of_wide<kLanes, 8>(tile);
+  wide_step<kLanes, 8>(tile);
 }
 
 #if defined(__x86_64__)

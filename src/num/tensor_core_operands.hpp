@@ -165,8 +165,8 @@ DW_LANES_INLINE void decode_f32_like(FieldRange const& range, Code const* __rest
 
 /// bf16 and tf32 in any range: numbers and exponents as they are. Infinity and NaN count as zero.
 template <class Code>
-DW_LANES_INLINE void decode_spread(Code const* __restrict codes, int count, int zero_exponent,
-                                   double* __restrict values, std::int16_t* __restrict exponents) {
+DW_LANES_INLINE void decode_in_double(Code const* __restrict codes, int count, int zero_exponent,
+                                      double* __restrict values, std::int16_t* __restrict exponents) {
   for (int i = 0; i < count; ++i) {
     std::uint32_t const pattern = f32_pattern(codes[i]);
     std::uint32_t const magnitude = pattern & 0x7fffffffu;
@@ -179,28 +179,28 @@ DW_LANES_INLINE void decode_spread(Code const* __restrict codes, int count, int 
 
 /// Bytes k to k + 3 of a row that is there twice, eight times each.
 template <int k>
-DW_LANES_INLINE void spread(Lanes<8>::Bytes const& rows, Lanes<8>::Bytes& out) {
+DW_LANES_INLINE void eightfold(Lanes<8>::Bytes const& rows, Lanes<8>::Bytes& out) {
   constexpr int k0 = k, k1 = k + 1, k2 = k + 18, k3 = k + 19;
   out = __builtin_shufflevector(rows, rows, k0, k0, k0, k0, k0, k0, k0, k0, k1, k1, k1, k1, k1, k1, k1, k1,
                                 k2, k2, k2, k2, k2, k2, k2, k2, k3, k3, k3, k3, k3, k3, k3, k3);
 }
 
-/// Calls take(bytes, k) with every byte of `row` eight times, until all `count` (8 or 16) were given.
+/// Calls take(bytes, k) with bytes k, k + 1, ... of `row` eight times each, for all kCount (8 or 16) of them.
 template <int kLanes, int kCount, class Take>
-DW_LANES_INLINE void spread(Bytes16 row, Take const& take) {
+DW_LANES_INLINE void for_eightfold(Bytes16 row, Take const& take) {
   if constexpr (kLanes == 8) {
     Lanes<8>::Bytes const rows =
         __builtin_shufflevector(row, row, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4,
                                 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     Lanes<8>::Bytes bytes;
-    spread<0>(rows, bytes);
+    eightfold<0>(rows, bytes);
     take(bytes, 0);
-    spread<4>(rows, bytes);
+    eightfold<4>(rows, bytes);
     take(bytes, 4);
     if constexpr (kCount == 16) {
-      spread<8>(rows, bytes);
+      eightfold<8>(rows, bytes);
       take(bytes, 8);
-      spread<12>(rows, bytes);
+      eightfold<12>(rows, bytes);
       take(bytes, 12);
     }
   } else {
@@ -227,7 +227,7 @@ DW_LANES_INLINE void find_depths(Depths<kK> const& depths, std::int32_t* out) {
     for (int first = 0; first < kK; first += kPart) {
       Bytes16 row = {};
       std::memcpy(&row, depths.a + m * kK + first, kPart);
-      spread<kLanes, kPart>(
+      for_eightfold<kLanes, kPart>(
           row, [&](Bytes const& a, int k) __attribute__((always_inline)) {
             Bytes sum;
             load(sum, depths.b + (first + k) * kMmaN);

@@ -56,9 +56,8 @@ std::uint32_t special_output(MmaTile<Code> const& tile, SpecialParts const& spec
   std::uint32_t const c = tile.c[m * kMmaN + n];
   Specials known;
   known.add(unpack(tile.accumulator, c));
-  known.nan |= ((specials.nan_a >> m) & 1) != 0 || ((specials.nan_b >> n) & 1) != 0;
-  bool const infinite = ((specials.infinite_a >> m) & 1) != 0 || ((specials.infinite_b >> n) & 1) != 0;
-  if (infinite && !known.nan) return fused_dot(tile, through_f16, m, n, c);
+  known.nan |= specials.nan(m, n);
+  if (specials.infinite(m, n) && !known.nan) return fused_dot(tile, through_f16, m, n, c);
   return known.result(tile.accumulator);
 }
 

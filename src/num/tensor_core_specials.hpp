@@ -10,9 +10,8 @@ namespace deepwell::num {
 /// What is NaN or infinite: bit m for the rows of A, bit n for the columns of B, their scale factors included.
 struct SpecialParts {
   std::uint32_t nan_a = 0, nan_b = 0, infinite_a = 0, infinite_b = 0;
-  bool in_output(int m, int n) const {
-    return (((nan_a | infinite_a) >> m) & 1) != 0 || (((nan_b | infinite_b) >> n) & 1) != 0;
-  }
+  bool nan(int m, int n) const { return ((nan_a >> m | nan_b >> n) & 1) != 0; }
+  bool infinite(int m, int n) const { return ((infinite_a >> m | infinite_b >> n) & 1) != 0; }
 };
 
 template <class Code>

@@ -52,7 +52,7 @@ void gather_b(Warp& warp, Instr const& instr, int row_bytes, void* out) {
 }
 
 using Accumulators = std::array<std::uint32_t, num::kMmaM * num::kMmaN>;
-constexpr int kHalfOutputs = num::kMmaM * num::kMmaN / 2;  // of rows 0 to 7, and of rows 8 to 15
+constexpr int kHalfOutputs = num::kMmaM * num::kMmaN / 2;  // of eight rows
 
 /// C as [16][8] codes. Even columns are in one register and odd columns in the next, or pairs of f16 in one.
 template <bool kHalf>
