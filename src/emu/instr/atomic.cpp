@@ -125,6 +125,7 @@ Outcome atomic(Warp& w, Instr const& i, Mask mask) {
   addresses_of(w, i, address_operand, mask, address);
   Mask poison[8] = {};
   bool changed = false;
+  Mask wrote = 0;
   Place places[kLanes];
   for_lanes(mask, [&](int lane) {
     Place place = places[lane] = resolve(w, i, lane, space, address[lane], total, total, Access::kReadWrite);
@@ -152,12 +153,14 @@ Outcome atomic(Warp& w, Instr const& i, Mask mask) {
         if (before.lo == expected.lo && before.hi == expected.hi) {
           std::memcpy(place.data, &fresh, 16);
           changed = true;
+          wrote |= Mask{1} << lane;
         }
         if (kReturns) w.d128(i.v(0))[lane] = before;
       } else {
         u64 const fresh = w.lane_of(value, lane);
         u64 const compare = is_cas ? w.lane_of(compare_value, lane) : 0;
         old = modify(place, how, fresh, compare);
+        if (!is_cas || old == compare) wrote |= Mask{1} << lane;
         changed |= updated(how, old, fresh, compare) != old;
         if (kReturns) w.set_lane(i.ops[0].elements[k], lane, old);
       }
@@ -173,7 +176,9 @@ Outcome atomic(Warp& w, Instr const& i, Mask mask) {
            .places = places,
            .bytes = total,
            .kind = race::kRead | race::kWrite,
-           .order = MemoryOrder::from_bits(i.aux[5])});
+           .order = MemoryOrder::from_bits(i.aux[5]),
+           .wrote = wrote,
+           .result_is_used = kReturns});
   if (kReturns && w.check) {
     for (std::size_t k = 0; k < count; ++k) w.set_poison(i.ops[0].elements[k], mask, poison[k]);
   }

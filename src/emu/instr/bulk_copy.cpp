@@ -26,15 +26,17 @@ Outcome exec_bulk_load(Warp& warp, Instr const& instr, Mask mask) {
       std::uint64_t const source = from[lane];
       bool const shared_source = instr.aux[3] != 0;
       if (!shared_source) in_global(source, "the source");
-      ObservedOperation const observed(warp, instr, Mask{1} << lane, true);
-      if (shared_source) {
-        observed.shared(lane, *cta, shared_address(Space::kShared, source, "the source"), bytes, race::kRead);
-      } else {
-        observed.global(lane, source, bytes, race::kRead);
-      }
+      // One operation for each target: each is known to be over by its own mbarrier.
+      std::vector<ObservedOperation> observed;
       for (Destination const& target : targets) {
-        observed.shared(lane, *cta, target.address, bytes, race::kWrite);
-        observed.signals(lane, *cta, target.mbarrier);
+        ObservedOperation const& one = observed.emplace_back(warp, instr, Mask{1} << lane, true);
+        if (shared_source) {
+          one.shared(lane, *cta, shared_address(Space::kShared, source, "the source"), bytes, race::kRead);
+        } else {
+          one.global(lane, source, bytes, race::kRead);
+        }
+        one.shared(lane, *cta, target.address, bytes, race::kWrite);
+        one.signals(lane, *cta, target.mbarrier);
       }
       post_copy(warp, instr, lane, "cp.async.bulk", [=] {
         CtaBulkMemory memory(*cta);
@@ -45,9 +47,10 @@ Outcome exec_bulk_load(Warp& warp, Instr const& instr, Mask mask) {
         } else {
           memory.read_global(source, data, valid);
         }
-        for (Destination const& target : targets) {
+        for (std::size_t t = 0; t < targets.size(); ++t) {
+          Destination const& target = targets[t];
           memory.write_shared(target.address, data, valid);
-          observed.done_in_phase(*cta, target.mbarrier);
+          observed[t].done_in_phase(*cta, target.mbarrier);
           mbarrier_change(*cta, target.mbarrier, [&](Mbarrier& object) { object.complete_tx(bytes); });
         }
       });

@@ -81,8 +81,8 @@ Outcome exec_cluster_arrive(Warp& warp, Instr const& instr, Mask mask) {
     mine[static_cast<std::size_t>(lane)] = barrier.generation;
   });
   barrier.arrived[&warp] |= mask;
-  if (observed(warp) && !instr.has(".relaxed"))
-    warp.launch->race->arrive(actor_of(warp, instr, mask), race::kClusterBarrier);
+  if (observed(warp))
+    warp.launch->race->arrive(actor_of(warp, instr, mask), race::kClusterBarrier, !instr.has(".relaxed"));
   ++warp.cta->cluster->progress;
   barrier.advance(*warp.cta->cluster);
   return Outcome::kNext;
@@ -217,11 +217,12 @@ Outcome exec_try_cancel(Warp& warp, Instr const& instr, Mask mask) {
       std::uint32_t const first = multicast ? 0 : rank_of(*cta, at);
       std::uint32_t const last =
           multicast ? static_cast<std::uint32_t>(cta->cluster->ctas.size()) : first + 1;
-      ObservedOperation const observed(warp, instr, Mask{1} << lane, true);
+      std::vector<ObservedOperation> observed;
       for (std::uint32_t rank = first; rank < last; ++rank) {
         std::uint32_t const window = (rank + 1) * kClusterStride;
-        observed.shared(lane, *cta, window + at % kClusterStride, 16, race::kWrite);
-        observed.signals(lane, *cta, window + mbar % kClusterStride);
+        ObservedOperation const& one = observed.emplace_back(warp, instr, Mask{1} << lane, true);
+        one.shared(lane, *cta, window + at % kClusterStride, 16, race::kWrite);
+        one.signals(lane, *cta, window + mbar % kClusterStride);
       }
       post_copy(warp, instr, lane, "clusterlaunchcontrol.try_cancel", [=] {
         CtaBulkMemory memory(*cta);
@@ -231,7 +232,7 @@ Outcome exec_try_cancel(Warp& warp, Instr const& instr, Mask mask) {
         for (std::uint32_t rank = first; rank < last; ++rank) {
           std::uint32_t const window = (rank + 1) * kClusterStride;
           memory.write_shared(window + at % kClusterStride, zeros, valid);
-          observed.done_in_phase(*cta, window + mbar % kClusterStride);
+          observed[rank - first].done_in_phase(*cta, window + mbar % kClusterStride);
           mbarrier_change(*cta, window + mbar % kClusterStride,
                           [](Mbarrier& object) { object.complete_tx(16); });
         }

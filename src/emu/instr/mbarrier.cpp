@@ -139,6 +139,7 @@ Outcome exec_tx(Warp& warp, Instr const& instr, Mask mask) {
   warp.require_defined(instr, instr.v(1), mask, "the byte count");
   for_objects(warp, instr, mask, [&](int lane, std::uint32_t at) {
     std::uint64_t const bytes = warp.lane_of(instr.v(1), lane);
+    mbarrier_read(*warp.cta, at);  // the address is good before the checker looks
     observe_mbarrier_use(warp, instr, lane, at, true);
     mbarrier_change(*warp.cta, at, [&](Mbarrier& barrier) {
       kExpect ? barrier.expect_tx(bytes) : barrier.complete_tx(bytes);
@@ -159,6 +160,7 @@ Outcome exec_arrive(Warp& warp, Instr const& instr, Mask mask) {
   for_objects(warp, instr, mask, [&](int lane, std::uint32_t at) {
     std::uint64_t const number = has_number ? warp.lane_of(instr.v(2), lane) : 1;
     std::uint64_t token = 0;
+    mbarrier_read(*warp.cta, at);  // the address is good before the checker looks
     observe_mbarrier_use(warp, instr, lane, at, true);
     observe_mbarrier_arrive(warp, instr, lane, at);
     if (Counters* const counters = counters_of(warp)) ++counters->sync.mbarrier_arrivals;

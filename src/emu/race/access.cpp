@@ -76,15 +76,7 @@ bool Checker::ordered(Record const& record, View const& view, bool fenced) const
 /// Strong accesses whose scopes reach each other do not race.
 bool Checker::exempt(Record const& record, std::uint16_t kind, View const& view) const {
   if ((record.kind & kind & kStrong) == 0) return false;
-  std::uint32_t team = 0, warp = 0;
-  if (is_operation(record)) {
-    OperationInfo const& info = operations_[record.who & ~kOperationBit].info;
-    team = info.team;
-    warp = info.warp;
-  } else {
-    team = team_of(record.who);
-    warp = warp_of(record.who);
-  }
+  auto const [team, warp, site, lane] = origin_of(record);
   Scope const scope = std::min(scope_of(record.kind), scope_of(kind));
   if (scope >= Scope::kGpu) return true;
   if (team != view.actor.team->id) return false;
@@ -131,7 +123,7 @@ Conflict Checker::conflict(Record const& record, Record const& mine, View const&
   }
   bool const fence_missing = needs_fence(record, mine.kind) && ordered(record, view, false);
   std::uint32_t const each = view.actor.team->warps_per_cta;
-  if ((mine.kind & kNonCoherent) != 0 && (record.kind & kWrite) != 0 && ordered(record, view, false)) {
+  if (reads_changing_bytes(record, mine, view) && ordered(record, view, false)) {
     out.why = "ld.global.nc may only read bytes that nobody writes while the kernel runs";
   } else if (fence_missing && (mine.kind & kTensorMap) != 0) {
     out.why =
@@ -161,58 +153,79 @@ Conflict Checker::conflict(Record const& record, Record const& mine, View const&
   return out;
 }
 
+Checker::OperationInfo Checker::origin_of(Record const& record) const {
+  if (is_operation(record)) return operations_[record.who & ~kOperationBit].info;
+  return {.team = team_of(record.who), .warp = warp_of(record.who), .site = record.site};
+}
+
+/// ld.global.nc of bytes that the launch has written: the cache that it goes through may hold older ones, whatever the order.
+bool Checker::reads_changing_bytes(Record const& record, Record const& mine, View const& view) const {
+  return (mine.kind & kNonCoherent) != 0 && (record.kind & kWrite) != 0 &&
+         infos_[origin_of(record).team].launch == view.actor.team->launch;
+}
+
+/// Whether an earlier access to some of the same bytes races with a new one.
+bool Checker::races(Record const& record, Record const& mine, View const& view, SameValue same,
+                    void const* context) const {
+  bool const both_write = (record.kind & mine.kind & kWrite) != 0;
+  if (((record.kind | mine.kind) & kWrite) == 0 || exempt(record, mine.kind, view)) return false;
+  bool const known = !reads_changing_bytes(record, mine, view) && ordered(record, view, false) &&
+                     (!needs_fence(record, mine.kind) || ordered(record, view, true));
+  if (known) return false;
+  // Lanes of one instruction may write the same value to one place.
+  bool benign = both_write && same != nullptr && record.who == mine.who && record.serial == mine.serial;
+  for (std::uint32_t rest = record.lanes; benign && rest != 0; rest &= rest - 1)
+    benign = same(context, view.lane, std::countr_zero(rest));
+  return !benign;
+}
+
+/// Takes from an earlier access what need not be remembered beside a new one that does not race with it: whoever is ordered
+/// after the new one is ordered after the earlier one too.
+void Checker::retire(Record& record, Record const& mine, View const& view, bool crowded) const {
+  bool const same_warp = record.who == mine.who && (mine.kind & kDelayed) == 0;
+  bool const strong = (mine.kind & kStrong) != 0;
+  if ((mine.kind & kWrite) != 0) {
+    if (!strong) {
+      record.bytes &= static_cast<std::uint16_t>(~mine.bytes);
+    } else if ((record.kind & kStrong) != 0 && (record.bytes & ~mine.bytes) == 0) {
+      // A strong write is exempt from order with other strong ones, so those that are not ordered stay. Plain accesses stay
+      // too: every later strong one must be ordered after them by itself.
+      if (same_warp) record.lanes &= ~mine.lanes;
+      if (ordered(record, view, false)) record.bytes = 0;
+    }
+  } else if ((record.kind & kWrite) == 0 && (record.bytes & ~mine.bytes) == 0 && record.kind == mine.kind) {
+    if (same_warp) {
+      record.lanes &= ~mine.lanes;
+    } else if (crowded && ordered(record, view, false)) {
+      record.bytes = 0;
+    }
+  }
+  if (record.bytes == 0 || (record.lanes == 0 && !is_operation(record))) record = {};
+}
+
 std::optional<Conflict> Checker::touch(Cell& cell, Records& records, Record const& mine, View const& view,
                                        SameValue same, void const* context) {
-  bool const writes = (mine.kind & kWrite) != 0;
   std::vector<Record>* more = cell.more == 0 ? nullptr : &records.lists[cell.more - 1];
   std::size_t const count = more == nullptr ? 0 : more->size();
-  bool const crowded = count >= kPruneAbove;
   bool merged = false;
-  std::optional<Conflict> found;
-  auto const look = [&](Record& record) {
-    if (record.who == 0) return;
-    std::uint16_t const common = record.bytes & mine.bytes;
-    if (common == 0) return;
-    bool const other_writes = (record.kind & kWrite) != 0;
-    bool const same_warp = record.who == mine.who && (mine.kind & kDelayed) == 0;
-    if ((writes || other_writes) && !exempt(record, mine.kind, view)) {
-      bool const nc = (mine.kind & kNonCoherent) != 0 && other_writes && !is_operation(record) &&
-                      infos_[team_of(record.who)].launch == view.actor.team->launch;
-      if (nc || !ordered(record, view, needs_fence(record, mine.kind))) {
-        bool const one_instruction = same_warp && record.epoch == mine.epoch && record.site == mine.site &&
-                                     writes && other_writes && same != nullptr;
-        bool benign = one_instruction;
-        for (std::uint32_t rest = record.lanes; benign && rest != 0; rest &= rest - 1)
-          benign = same(context, view.lane, std::countr_zero(rest));
-        if (!benign) {
-          found = conflict(record, mine, view);
-          return;
-        }
-      }
-    }
-    // A strong write stands beside those that it need not be ordered with, and beside a plain write, with which every later
-    // strong access must be ordered too.
-    bool const plain_before_strong = (mine.kind & kStrong) != 0 && (record.kind & kStrong) == 0;
-    bool const keep =
-        writes && other_writes && (plain_before_strong || (exempt(record, mine.kind, view) && !same_warp));
-    if (same_warp && record.epoch == mine.epoch && record.kind == mine.kind && record.bytes == mine.bytes &&
-        record.site == mine.site) {
+  auto const look = [&](Record& record) -> std::optional<Conflict> {
+    if (record.who == 0 || (record.bytes & mine.bytes) == 0) return std::nullopt;
+    if (races(record, mine, view, same, context)) return conflict(record, mine, view);
+    bool const again = record.who == mine.who && record.epoch == mine.epoch && record.kind == mine.kind &&
+                       record.bytes == mine.bytes && record.site == mine.site && (mine.kind & kDelayed) == 0;
+    if (again) {
       record.lanes |= mine.lanes;
+      record.serial = mine.serial;
       merged = true;
-    } else if (writes && !keep) {
-      record.bytes &= static_cast<std::uint16_t>(~mine.bytes);
-    } else if (!writes && !other_writes && (record.bytes & ~mine.bytes) == 0 && record.kind == mine.kind) {
-      if (same_warp) {
-        record.lanes &= ~mine.lanes;
-      } else if (crowded && ordered(record, view, false)) {
-        record.bytes = 0;
-      }
+    } else {
+      retire(record, mine, view, count >= kPruneAbove);
     }
-    if (record.bytes == 0 || (record.lanes == 0 && !is_operation(record))) record = {};
+    return std::nullopt;
   };
-  look(cell.first);
-  for (std::size_t i = 0; i < count && !found; ++i) look((*more)[i]);
-  if (found) return found;
+  if (auto found = look(cell.first)) return found;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (auto found = look((*more)[i])) return found;
+  }
   if (count > 0) std::erase_if(*more, [](Record const& record) { return record.who == 0; });
   if (merged) return std::nullopt;
   if (cell.first.who == 0) {
@@ -224,7 +237,11 @@ std::optional<Conflict> Checker::touch(Cell& cell, Records& records, Record cons
     cell.more = static_cast<std::uint32_t>(records.lists.size());
     more = &records.lists.back();
   }
-  if (more->size() >= kMostRecords) more->erase(more->begin());
+  if (more->size() >= kMostRecords) {
+    auto const strong = std::find_if(more->begin(), more->end(),
+                                     [](Record const& record) { return (record.kind & kStrong) != 0; });
+    more->erase(strong != more->end() ? strong : more->begin());
+  }
   more->push_back(mine);
   return std::nullopt;
 }
@@ -240,6 +257,10 @@ std::optional<Conflict> Checker::touch_range(Location const& where, std::uint64_
     mine.bytes = static_cast<std::uint16_t>((1u << to) - (1u << from));
     std::optional<Conflict> found;
     if (where.shared) {
+      DW_CHECK(where.rank < view.actor.team->shared.size() &&
+                   cell < view.actor.team->shared[where.rank].cells.size(),
+               kInternal, "an access at {:#x} of rank {} that no shared memory holds", where.address,
+               where.rank);
       SharedShadow& shadow = view.actor.team->shared[where.rank];
       found = touch(shadow.cells[cell], shadow.records, mine, view, same, context);
     } else {
@@ -270,6 +291,7 @@ std::optional<Conflict> Checker::access(Actor const& actor, int lane, Location c
                     .epoch = view.warp.epoch,
                     .lanes = 1u << lane,
                     .site = actor.site,
+                    .serial = actor.serial,
                     .kind = kind};
   return touch_range(where, bytes, mine, view, same, context);
 }
@@ -303,6 +325,7 @@ std::optional<Conflict> Checker::operation_access(std::uint32_t operation, Actor
                     .epoch = view.warp.epoch,
                     .lanes = 1u << lane,
                     .site = actor.site,
+                    .serial = actor.serial,
                     .kind = static_cast<std::uint16_t>(kind | kDelayed | proxy)};
   return touch_range(where, bytes, mine, view, nullptr, nullptr);
 }
@@ -339,7 +362,9 @@ std::optional<Conflict> Checker::end_of_cta(Team& team, std::uint32_t rank) {
     if (record.who == 0 || found) return;
     std::uint32_t const warp =
         is_operation(record) ? operations_[record.who & ~kOperationBit].info.warp : warp_of(record.who);
-    if (warp / team.warps_per_cta == rank || ordered(record, view, false)) return;
+    // Of the CTA's own accesses, only what copies are still to read.
+    bool const own_read = is_operation(record) && (record.kind & (kRead | kStrong)) == kRead;
+    if ((warp / team.warps_per_cta == rank && !own_read) || ordered(record, view, false)) return;
     found = conflict(record, {}, view);
     found->why = "no thread of the CTA waited for this access before the last of them ended";
   };

@@ -1,5 +1,5 @@
 // The race checker: sees effects (accesses, releases, acquisitions, asynchronous operations), not instructions, and says when
-// two accesses to the same bytes, one of them a write, are ordered by nothing. docs/emulator.md describes its rules. Belongs to
+// two accesses to the same bytes, one of them a write, are ordered by nothing. docs/checkers.md describes its rules. Belongs to
 // one run of a list of launches, which uses one host thread.
 #pragma once
 
@@ -44,15 +44,17 @@ struct Gathered {
 struct Group {
   std::uint32_t lanes = 0;
   Knowledge now;
-  ClockRef at_cta_fence;  // what happened before the last fence of CTA or cluster scope
-  ClockRef seen_narrow;   // by relaxed loads, from their CTA or cluster: what such a fence acquires
+  // What happened before the last fence that reaches the CTA, or the cluster; and what relaxed loads saw released there, which
+  // the next such fence acquires.
+  ClockRef at_fence[2], seen[2];  // by Scope: kCta, kCluster
 };
 
 struct WarpClock {
   Epoch epoch = 1;
   std::vector<Group> groups;
-  // Own accesses up to these epochs are known to the async proxy, are published by the next relaxed store, the same in the CTA.
-  Epoch fenced_own[kWarpLanes] = {}, published_own[kWarpLanes] = {}, cta_fence_own[kWarpLanes] = {};
+  // Own accesses up to these epochs are known to the async proxy; are published by the next relaxed store at GPU scope; at those
+  // of Group::at_fence.
+  Epoch fenced_own[kWarpLanes] = {}, published_own[kWarpLanes] = {}, at_fence_own[2][kWarpLanes] = {};
   std::vector<std::uint32_t> ended_by;  // [epoch - 1]: the site of the event that ended it
 };
 
@@ -92,6 +94,7 @@ struct Actor {
   std::uint32_t warp = 0;  // of the team
   std::uint32_t lanes = 0;
   std::uint32_t site = 0;
+  std::uint32_t serial = 0;  // of this execution of the instruction
 };
 
 /// Shared memory of a CTA of the actor's team, or global memory.
@@ -115,6 +118,8 @@ using SameValue = bool (*)(void const* context, int lane, int other);
 class Checker {
  public:
   explicit Checker(std::size_t num_launches);
+  /// Tells executions of instructions apart.
+  std::uint32_t next_serial() { return ++serial_; }
 
   /// `root`: launches that are complete when this team's launch starts.
   std::unique_ptr<Team> start_team(std::uint32_t launch, std::uint64_t cluster, std::uint32_t ctas,
@@ -130,7 +135,8 @@ class Checker {
   // ---- publishing and acquiring ----
 
   void warp_barrier(Actor const& actor);
-  void arrive(Actor const& actor, std::uint32_t barrier);
+  /// A relaxed arrival publishes only what a fence that reaches the cluster came after.
+  void arrive(Actor const& actor, std::uint32_t barrier, bool release = true);
   /// All arrivals of this use are there: what they know can be acquired.
   void complete(Team& team, std::uint32_t barrier);
   /// What arrived in use `use`, counted from 0, of those completed.
@@ -141,7 +147,8 @@ class Checker {
   /// A strong access: publishes to the word with `release` (else what was known at the last fence, if it writes), acquires from it
   /// with `acquire` (else at the next fence, if it reads). `replaces`: a plain store, not a read-modify-write.
   struct Strong {
-    bool reads = false, writes = false, acquire = false, release = false, replaces = false;
+    bool reads = false, writes = false, acquire = false, release = false,
+         replaces = false;  // reads: and its result is used
     Scope scope = Scope::kGpu;
   };
   void strong(Actor const& actor, int lane, Location const& where, Strong const& how);
@@ -204,9 +211,12 @@ class Checker {
     std::uint32_t rank = 0;  // of the CTA whose shared memory it writes
     std::vector<Stamp> read_over, write_over;
   };
+  struct Released {
+    ClockRef happened, fenced;
+  };
   struct Word {  // what was released to a word of memory
-    ClockRef wide;
-    std::map<std::uint64_t, ClockRef> narrow;  // by team (cluster scope) and by team and CTA (CTA scope)
+    Released wide;
+    std::map<std::uint64_t, Released> narrow;  // by team (cluster scope) and by team and CTA (CTA scope)
   };
   /// The lane at work, with what it knows.
   struct View {
@@ -221,16 +231,22 @@ class Checker {
 
   void end_epoch(Actor const& actor);
   void gather(Gathered& into, Actor const& actor);
+  void gather_fenced(Gathered& into, Actor const& actor, Scope scope);
   template <class F>
   void for_groups(Actor const& actor, F const& f);
   void learn(Actor const& actor, Knowledge const& what);
-  void learn(Actor const& actor, Part part, ClockRef const& what);
-  ClockRef with_own(Group const& group, Part part, Actor const& actor, Epoch const* own) const;
+  ClockRef with_own(ClockRef const& known, Actor const& actor, Epoch const* own) const;
+  static void add(Released& to, Released const& from, std::uint32_t team);
   bool over(Operation const& operation, std::vector<Stamp> const& stamps, Record const& record,
             View const& view, Clock const* clock, bool fenced) const;
   bool ordered(Record const& record, View const& view, bool fenced) const;
   bool exempt(Record const& record, std::uint16_t kind, View const& view) const;
   bool needs_fence(Record const& record, std::uint16_t kind) const;
+  bool reads_changing_bytes(Record const& record, Record const& mine, View const& view) const;
+  bool races(Record const& record, Record const& mine, View const& view, SameValue same,
+             void const* context) const;
+  void retire(Record& record, Record const& mine, View const& view, bool crowded) const;
+  OperationInfo origin_of(Record const& record) const;
   Conflict conflict(Record const& record, Record const& mine, View const& view) const;
   View view_of(Actor const& actor, int lane) const;
   std::optional<Conflict> touch(Cell& cell, Records& records, Record const& mine, View const& view,
@@ -244,6 +260,7 @@ class Checker {
   std::vector<Team const*> live_;  // by team; null when it has ended
   std::deque<Operation> operations_;
   GlobalShadow global_;
+  std::uint32_t serial_ = 0;
   std::unordered_map<std::uint64_t, Word> words_;
 };
 

@@ -66,6 +66,8 @@ void Clock::join(Clock const& from) {
     if (mine != others.end() && mine->second == part) continue;
     if (of != team && mine == others.end()) {
       others.emplace(of, part);
+    } else if (of != team && part->covers_dense(*mine->second)) {
+      mine->second = part;
     } else {
       add(of, *part);
     }

@@ -34,11 +34,12 @@ inline constexpr std::uint32_t kMaxTeams = 1u << 22, kMaxWarps = 1u << 9;
 
 /// One access to some of 16 bytes. All zero: none.
 struct Record {
-  std::uint32_t who = 0;    // 1 + warp + team * kMaxWarps, or an operation's number with kOperationBit
-  Epoch epoch = 0;          // of the warp
-  std::uint32_t lanes = 0;  // of the warp (for an operation: the lane that asked for these bytes)
-  std::uint32_t site = 0;   // the instruction: launch << 20 | position
-  std::uint16_t bytes = 0;  // of the 16
+  std::uint32_t who = 0;     // 1 + warp + team * kMaxWarps, or an operation's number with kOperationBit
+  Epoch epoch = 0;           // of the warp
+  std::uint32_t lanes = 0;   // of the warp (for an operation: the lane that asked for these bytes)
+  std::uint32_t site = 0;    // the instruction: launch << 20 | position
+  std::uint32_t serial = 0;  // of its execution
+  std::uint16_t bytes = 0;   // of the 16
   std::uint16_t kind = 0;
 };
 

@@ -111,24 +111,40 @@ void Checker::learn(Actor const& actor, Knowledge const& what) {
   for_groups(actor, [&](Group& group) { group.now.join(what, actor.team->id); });
 }
 
-void Checker::learn(Actor const& actor, Part part, ClockRef const& what) {
-  for_groups(actor, [&](Group& group) {
-    group.now.part[part] = joined(group.now.part[part], what, actor.team->id);
-  });
+/// What is known, with the actor's own lanes up to `own` of each (null: up to now). Null when that is nothing.
+ClockRef Checker::with_own(ClockRef const& known, Actor const& actor, Epoch const* own) const {
+  WarpClock const& warp = actor.team->warps[actor.warp];
+  std::shared_ptr<Clock> out;
+  for (std::uint32_t rest = actor.lanes; rest != 0; rest &= rest - 1) {
+    Epoch const epoch = own != nullptr ? own[std::countr_zero(rest)] : warp.epoch;
+    if (epoch == 0) continue;
+    if (out == nullptr) {
+      out = known != nullptr ? std::make_shared<Clock>(*known) : std::make_shared<Clock>();
+      out->team = actor.team->id;
+    }
+    out->set_lanes(actor.warp, rest & (0 - rest), epoch);
+  }
+  return out != nullptr ? ClockRef(out) : known;
 }
 
-/// One part of a group's knowledge, with the actor's own lanes up to `own` of each (null: up to now).
-ClockRef Checker::with_own(Group const& group, Part part, Actor const& actor, Epoch const* own) const {
+void Checker::add(Released& to, Released const& from, std::uint32_t team) {
+  to.happened = joined(to.happened, from.happened, team);
+  to.fenced = joined(to.fenced, from.fenced, team);
+}
+
+/// What a relaxed arrival publishes: what a fence of the scope or a wider one came after.
+void Checker::gather_fenced(Gathered& into, Actor const& actor, Scope scope) {
   WarpClock const& warp = actor.team->warps[actor.warp];
-  auto out = std::make_shared<Clock>();
-  if (group.now.part[part] != nullptr) *out = *group.now.part[part];
-  out->team = actor.team->id;
-  for (std::uint32_t rest = group.lanes & actor.lanes; rest != 0; rest &= rest - 1) {
-    auto const lane = static_cast<std::size_t>(std::countr_zero(rest));
-    Epoch const epoch = own != nullptr ? own[lane] : warp.epoch;
-    if (epoch != 0) out->set_lanes(actor.warp, rest & (0 - rest), epoch);
+  auto const s = static_cast<std::size_t>(scope);
+  for (Group const& group : warp.groups) {
+    Actor const some{actor.team, actor.warp, group.lanes & actor.lanes, actor.site, actor.serial};
+    if (some.lanes == 0) continue;
+    ClockRef const known = with_own(group.at_fence[s], some, warp.at_fence_own[s]);
+    if (known == nullptr) continue;
+    into.part[kHappened].team = actor.team->id;
+    into.part[kHappened].join(*known);
+    into.any[kHappened] = true;
   }
-  return out;
 }
 
 void Checker::warp_barrier(Actor const& actor) {
@@ -139,8 +155,10 @@ void Checker::warp_barrier(Actor const& actor) {
   together.lanes = actor.lanes;
   together.now = all.snapshot();
   for_groups(actor, [&](Group& group) {
-    together.at_cta_fence = joined(together.at_cta_fence, group.at_cta_fence, actor.team->id);
-    together.seen_narrow = joined(together.seen_narrow, group.seen_narrow, actor.team->id);
+    for (int s = 0; s < 2; ++s) {
+      together.at_fence[s] = joined(together.at_fence[s], group.at_fence[s], actor.team->id);
+      together.seen[s] = joined(together.seen[s], group.seen[s], actor.team->id);
+    }
     group.lanes = 0;
   });
   std::erase_if(warp.groups, [](Group const& group) { return group.lanes == 0; });
@@ -148,9 +166,14 @@ void Checker::warp_barrier(Actor const& actor) {
   end_epoch(actor);
 }
 
-void Checker::arrive(Actor const& actor, std::uint32_t barrier) {
-  gather(actor.team->barriers[barrier].arrivals, actor);
-  end_epoch(actor);
+void Checker::arrive(Actor const& actor, std::uint32_t barrier, bool release) {
+  Gathered& arrivals = actor.team->barriers[barrier].arrivals;
+  if (release) {
+    gather(arrivals, actor);
+    end_epoch(actor);
+  } else {
+    gather_fenced(arrivals, actor, Scope::kCluster);
+  }
 }
 
 void Checker::complete(Team& team, std::uint32_t barrier) {
@@ -169,8 +192,8 @@ void Checker::acquire(Actor const& actor, std::uint32_t barrier, std::uint64_t u
   // Lanes that know the same are one group again.
   WarpClock& warp = actor.team->warps[actor.warp];
   auto const same = [](Group const& a, Group const& b) {
-    return std::equal(a.now.part, a.now.part + kParts, b.now.part) && a.at_cta_fence == b.at_cta_fence &&
-           a.seen_narrow == b.seen_narrow;
+    return std::equal(a.now.part, a.now.part + kParts, b.now.part) &&
+           std::equal(a.at_fence, a.at_fence + 2, b.at_fence) && std::equal(a.seen, a.seen + 2, b.seen);
   };
   for (std::size_t g = 0; g < warp.groups.size(); ++g) {
     for (std::size_t h = warp.groups.size() - 1; h > g; --h) {
@@ -183,17 +206,20 @@ void Checker::acquire(Actor const& actor, std::uint32_t barrier, std::uint64_t u
 
 void Checker::fence(Actor const& actor, Scope scope) {
   WarpClock& warp = actor.team->warps[actor.warp];
+  std::uint32_t const team = actor.team->id;
+  int const reaches = scope >= Scope::kCluster ? 2 : 1;
   bool const wide = scope >= Scope::kGpu;
   for_groups(actor, [&](Group& group) {
-    group.now.part[kHappened] = joined(group.now.part[kHappened], group.seen_narrow, actor.team->id);
+    ClockRef& happened = group.now.part[kHappened];
+    for (int s = 0; s < reaches; ++s) happened = joined(happened, group.seen[s], team);
     if (wide) {
-      group.now.part[kHappened] = joined(group.now.part[kHappened], group.now.part[kSeen], actor.team->id);
-      group.now.part[kPublished] = group.now.part[kHappened];
+      happened = joined(happened, group.now.part[kSeen], team);
+      group.now.part[kPublished] = happened;
     }
-    group.at_cta_fence = group.now.part[kHappened];
+    for (int s = 0; s < reaches; ++s) group.at_fence[s] = happened;
     for (std::uint32_t rest = group.lanes; rest != 0; rest &= rest - 1) {
       auto const lane = static_cast<std::size_t>(std::countr_zero(rest));
-      warp.cta_fence_own[lane] = warp.epoch;
+      for (int s = 0; s < reaches; ++s) warp.at_fence_own[s][lane] = warp.epoch;
       if (wide) warp.published_own[lane] = warp.epoch;
     }
   });
@@ -213,7 +239,8 @@ void Checker::proxy_fence(Actor const& actor) {
 void Checker::tensor_map_fence(Actor const& actor, std::uint64_t address) {
   for_groups(actor, [&](Group& group) {
     ClockRef& known = actor.team->tensor_maps[address];
-    known = joined(known, with_own(group, kHappened, actor, nullptr), actor.team->id);
+    Actor const some{actor.team, actor.warp, group.lanes & actor.lanes, actor.site, actor.serial};
+    known = joined(known, with_own(group.now.part[kHappened], some, nullptr), actor.team->id);
   });
   end_epoch(actor);
 }
@@ -224,7 +251,8 @@ std::uint64_t Checker::word_key(Team const& team, Location const& where) const {
 }
 
 void Checker::strong(Actor const& actor, int lane, Location const& where, Strong const& how) {
-  Actor const one{actor.team, actor.warp, 1u << lane, actor.site};
+  if (!how.reads && !how.writes) return;
+  Actor const one{actor.team, actor.warp, 1u << lane, actor.site, actor.serial};
   std::uint64_t const key = word_key(*actor.team, where);
   // CTA and cluster scope are told apart by who asks: keys of the actor's cluster and CTA.
   std::uint64_t const cluster_key = std::uint64_t{actor.team->id} << 16 | 0xffff;
@@ -235,48 +263,51 @@ void Checker::strong(Actor const& actor, int lane, Location const& where, Strong
     Word const& word = found->second;
     auto const narrow = [&](std::uint64_t of) {
       auto const at = word.narrow.find(of);
-      return at == word.narrow.end() ? ClockRef() : at->second;
+      return at == word.narrow.end() ? Released() : at->second;
     };
-    ClockRef near = narrow(cta_key), far;
-    if (how.scope >= Scope::kCluster) near = joined(near, narrow(cluster_key), team);
-    if (how.scope >= Scope::kGpu) far = word.wide;
+    Released const in_cta = narrow(cta_key);
+    Released const in_cluster = how.scope >= Scope::kCluster ? narrow(cluster_key) : Released();
+    Released const anywhere = how.scope >= Scope::kGpu ? word.wide : Released();
     for_groups(one, [&](Group& group) {
+      // What fences made known to the async proxy counts only together with what happened before.
+      ClockRef& fenced = group.now.part[kFenced];
+      for (Released const* from : {&in_cta, &in_cluster, &anywhere})
+        fenced = joined(fenced, from->fenced, team);
       if (how.acquire) {
         ClockRef& happened = group.now.part[kHappened];
-        happened = joined(joined(happened, near, team), far, team);
+        for (Released const* from : {&in_cta, &in_cluster, &anywhere})
+          happened = joined(happened, from->happened, team);
       } else {
-        group.seen_narrow = joined(group.seen_narrow, near, team);
-        group.now.part[kSeen] = joined(group.now.part[kSeen], far, team);
+        group.seen[0] = joined(group.seen[0], in_cta.happened, team);
+        group.seen[1] = joined(group.seen[1], in_cluster.happened, team);
+        group.now.part[kSeen] = joined(group.now.part[kSeen], anywhere.happened, team);
       }
     });
   }
   if (!how.writes) return;
   WarpClock& warp = actor.team->warps[actor.warp];
-  ClockRef near, far;
+  Released in_cta, in_cluster, anywhere;
   for_groups(one, [&](Group& group) {
     if (how.release) {
-      near = far = with_own(group, kHappened, one, nullptr);
+      in_cta.happened = in_cluster.happened = anywhere.happened =
+          with_own(group.now.part[kHappened], one, nullptr);
     } else {
-      if (group.now.part[kPublished] != nullptr || warp.published_own[lane] != 0)
-        far = with_own(group, kPublished, one, warp.published_own);
-      if (warp.cta_fence_own[lane] != 0) {
-        auto clock = std::make_shared<Clock>();
-        if (group.at_cta_fence != nullptr) *clock = *group.at_cta_fence;
-        clock->team = team;
-        clock->set_lanes(actor.warp, one.lanes, warp.cta_fence_own[lane]);
-        near = joined(clock, far, team);
-      } else {
-        near = far;
-      }
+      in_cta.happened = with_own(group.at_fence[0], one, warp.at_fence_own[0]);
+      in_cluster.happened = with_own(group.at_fence[1], one, warp.at_fence_own[1]);
+      anywhere.happened = with_own(group.now.part[kPublished], one, warp.published_own);
+      in_cluster.happened = joined(in_cluster.happened, anywhere.happened, team);
+      in_cta.happened = joined(in_cta.happened, in_cluster.happened, team);
     }
+    if (in_cta.happened != nullptr)
+      in_cta.fenced = in_cluster.fenced = anywhere.fenced =
+          with_own(group.now.part[kFenced], one, warp.fenced_own);
   });
-  bool const publishes = near != nullptr || far != nullptr;
-  if (!publishes && !(how.replaces && found != words_.end())) return;
+  if (in_cta.happened == nullptr && !(how.replaces && found != words_.end())) return;
   Word& word = words_[key];
   if (how.replaces) word = {};
-  word.narrow[cta_key] = joined(word.narrow[cta_key], near, team);
-  if (how.scope >= Scope::kCluster) word.narrow[cluster_key] = joined(word.narrow[cluster_key], near, team);
-  if (how.scope >= Scope::kGpu) word.wide = joined(word.wide, far, team);
+  add(word.narrow[cta_key], in_cta, team);
+  if (how.scope >= Scope::kCluster) add(word.narrow[cluster_key], in_cluster, team);
+  if (how.scope >= Scope::kGpu && anywhere.happened != nullptr) add(word.wide, anywhere, team);
   if (how.release) end_epoch(one);
 }
 
@@ -301,13 +332,20 @@ void Checker::mbarrier_init_fence(Actor const& actor) {
   for (MbarrierClock& mbarrier : actor.team->mbarriers) {
     if (mbarrier.init_warp == actor.warp) mbarrier.init_fenced = true;
   }
+  // It is a release at cluster scope: a relaxed arrival after it publishes the initialisations.
+  fence(actor, Scope::kCluster);
 }
 
 void Checker::mbarrier_arrive(Actor const& actor, Location const& where, bool release) {
   MbarrierClock* const mbarrier = find_mbarrier(*actor.team, where);
-  if (mbarrier == nullptr || !release) return;
-  gather(mbarrier->arrivals, actor);
-  end_epoch(actor);
+  if (mbarrier == nullptr) return;
+  if (release) {
+    gather(mbarrier->arrivals, actor);
+    end_epoch(actor);
+  } else {
+    bool const own = where.rank == actor.warp / actor.team->warps_per_cta;
+    gather_fenced(mbarrier->arrivals, actor, own ? Scope::kCta : Scope::kCluster);
+  }
 }
 
 void Checker::mbarrier_phase_done(Team& team, Location const& where) {
@@ -325,7 +363,13 @@ void Checker::mbarrier_acquire(Actor const& actor, Location const& where, bool a
   MbarrierClock* const mbarrier = find_mbarrier(*actor.team, where);
   if (mbarrier == nullptr || mbarrier->phases == 0) return;
   mbarrier->waited = std::max(mbarrier->waited, mbarrier->phases);
-  if (acquire) learn(actor, mbarrier->done);
+  if (acquire) {
+    learn(actor, mbarrier->done);
+  } else {
+    for_groups(actor, [&](Group& group) {
+      group.seen[0] = joined(group.seen[0], mbarrier->done.part[kHappened], actor.team->id);
+    });
+  }
 }
 
 // ---- operations and launches ----

@@ -28,6 +28,8 @@ struct LaneAccesses {
   std::uint16_t kind = 0;  // race::kRead, race::kWrite or both
   MemoryOrder order;
   std::vector<Value> const* values = nullptr;
+  Mask wrote = kFullMask;      // of an atomic: the lanes that changed memory (a failed compare does not)
+  bool result_is_used = true;  // red has none: it acquires nothing
 };
 
 }  // namespace deepwell::emu

@@ -255,15 +255,6 @@ void check_end(Cta& cta) {
         fmt::format("kernel {}, CTA ({},{},{}): {}", launch.kernel, cta.id[0], cta.id[1], cta.id[2], what),
         std::string(launch.kernel));
   };
-  for (std::size_t b = 0; b < cta.barriers.size(); ++b) {
-    NamedBarrier const& barrier = cta.barriers[b];
-    if (barrier.arrived == 0) continue;
-    fail_cta(
-        Finding::kBarrier,
-        fmt::format("the CTA ended while {} threads had arrived at barrier {}, which waits for {}",
-                    barrier.arrived, b,
-                    barrier.whole_cta ? std::string("all threads") : fmt::format("{}", barrier.expected)));
-  }
   if (launch.dependency != nullptr && launch.dependency->exists() && !cta.waited_for_grids) {
     fail_cta(Finding::kDependency,
              "the CTA ended without griddepcontrol.wait, in a launch that may overlap the one before it: the "

@@ -23,8 +23,9 @@ namespace deepwell::emu {
 namespace {
 
 constexpr std::uint64_t kDefaultMaxSteps = 2'000'000'000;
-constexpr std::size_t kMaxLaunches = 1 << 12;  // sites of the race checker have 12 bits for the launch
-constexpr std::uint64_t kQuantum = 20'000;     // warp-instructions before a cluster is looked at
+// A site of the race checker has 12 bits for the launch and 20 for the instruction.
+constexpr std::size_t kMaxLaunches = 1 << 12, kMaxInstructions = 1 << 20;
+constexpr std::uint64_t kQuantum = 20'000;  // warp-instructions before a cluster is looked at
 constexpr std::uint64_t kMaxIdleQuanta =
     3'000;  // rounds in which every CTA only spins, before the run is stopped
 
@@ -326,6 +327,9 @@ std::unique_ptr<Launch> prepare(Module const& module, std::string_view kernel, L
     throw bad_argument("params", fmt::format("{} bytes", params.size()),
                        fmt::format("{} bytes for {}", function.param_bytes, function.name));
   }
+  DW_CHECK(function.code.size() < kMaxInstructions, kUnsupported,
+           "kernel {}: {} instructions; {} are possible", function.name, function.code.size(),
+           kMaxInstructions - 1);
   launch->params.assign(params.begin(), params.end());
   check_shape(*launch, function);
   fill_constants(*launch, impl, place_variables(impl, memory));

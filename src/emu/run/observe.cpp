@@ -91,7 +91,10 @@ bool same_value(void const* context, int lane, int other) {
   return true;
 }
 
-void require_alive(Warp& warp, Instr const& instr, int lane, Cta const& owner) {
+/// The CTA whose shared memory is used is still there. A rank that does not exist is reported by the instruction itself.
+void require_alive(Warp& warp, Instr const& instr, int lane, std::uint32_t rank) {
+  if (rank >= warp.cta->cluster->ctas.size()) return;
+  Cta const& owner = *warp.cta->cluster->ctas[rank];
   if (&owner == warp.cta || owner.live_warps > 0) return;
   fail(warp, instr, lane,
        fmt::format("an access to shared memory of CTA ({},{},{}) of the cluster, which has ended",
@@ -131,7 +134,8 @@ race::Actor actor_of(Warp const& warp, Instr const& instr, Mask lanes) {
           .warp = warp.cta->rank * static_cast<std::uint32_t>(warp.cta->warps.size()) +
                   static_cast<std::uint32_t>(warp.id),
           .lanes = lanes,
-          .site = warp.launch->index << 20 | position};
+          .site = warp.launch->index << 20 | position,
+          .serial = warp.launch->race->next_serial()};
 }
 
 race::Location location_of(Place const& place) {
@@ -154,15 +158,15 @@ void observe_slow(Warp& warp, Instr const& instr, LaneAccesses const& accesses) 
   for_lanes(accesses.mask, [&](int lane) {
     Place const& place = accesses.places[lane];
     if (!counts(place.space)) return;
-    if (place.space == Space::kShared) require_alive(warp, instr, lane, *place.owner);
+    if (place.space == Space::kShared) require_alive(warp, instr, lane, place.owner->rank);
     Location const where = location_of(place);
     auto const conflict =
         race.access(actor, lane, where, accesses.bytes, kind, compares ? &same_value : nullptr, &stored);
     if (conflict) report(warp, instr, lane, where, accesses.bytes, kind, *conflict);
     if ((kind & race::kStrong) == 0) return;
     race.strong(actor, lane, where,
-                {.reads = (kind & race::kRead) != 0,
-                 .writes = (kind & race::kWrite) != 0,
+                {.reads = (kind & race::kRead) != 0 && accesses.result_is_used,
+                 .writes = (kind & race::kWrite) != 0 && (accesses.wrote >> lane & 1) != 0,
                  .acquire = accesses.order.acquire,
                  .release = accesses.order.release,
                  .replaces = (kind & race::kRead) == 0,
@@ -205,6 +209,7 @@ void ObservedOperation::shared(int lane, Cta const& cta, std::uint32_t address, 
   bool const exists = where.rank < cta.cluster->ctas.size() && where.address < cta.launch->shared_bytes &&
                       bytes <= cta.launch->shared_bytes - where.address;
   if (!exists) return;  // the copy itself reports it
+  require_alive(*warp_, *instr_, lane, where.rank);
   auto const conflict = warp_->launch->race->operation_access(
       number_, actor_of(*warp_, *instr_, Mask{1} << lane), lane, where, bytes, kind);
   if (conflict) report(*warp_, *instr_, lane, where, bytes, kind, *conflict);
@@ -225,6 +230,7 @@ void ObservedOperation::tensor_map(int lane, Place const& map) const {
 void ObservedOperation::signals(int lane, Cta const& cta, std::uint32_t mbarrier) const {
   if (warp_ == nullptr) return;
   Location const where = shared_location(cta, mbarrier);
+  require_alive(*warp_, *instr_, lane, where.rank);
   auto const conflict = warp_->launch->race->operation_signals(
       number_, actor_of(*warp_, *instr_, Mask{1} << lane), lane, where);
   if (conflict) report(*warp_, *instr_, lane, where, 8, race::kRead | race::kWrite, *conflict);
@@ -262,6 +268,7 @@ void observe_mbarrier_invalidate(Warp& warp, Instr const& instr, int lane, std::
 void observe_mbarrier_use(Warp& warp, Instr const& instr, int lane, std::uint32_t address, bool writes) {
   if (!observed(warp)) return;
   Location const where = shared_location(*warp.cta, address);
+  require_alive(warp, instr, lane, where.rank);
   std::uint16_t const kind = static_cast<std::uint16_t>(race::kRead | (writes ? race::kWrite : 0) |
                                                         race::kStrong | race::scope_bits(Scope::kCluster));
   if (auto const conflict =
