@@ -290,6 +290,95 @@ TEST_F(Races, LaunchesAreOrderedByWaitingForThem) {
   EXPECT_FALSE(checker.operation_access(copy, actor(2, 0, 1), 0, global, 4, kRead).has_value());
 }
 
+TEST_F(Races, RelaxedArrivalsPublishWhatAFenceCameAfter) {
+  Location const mbarrier{.shared = true, .rank = 0, .address = 0};
+  checker.mbarrier_init(actor(0, 0, 1), mbarrier);
+  races(0, 0, 0, shared, kWrite);
+  checker.mbarrier_arrive(actor(0, 0, 1), mbarrier, false);
+  checker.mbarrier_phase_done(*teams[0], mbarrier);
+  checker.mbarrier_acquire(actor(0, 1), mbarrier, true);
+  EXPECT_TRUE(races(0, 1, 0, shared, kRead)) << "no fence before the relaxed arrival";
+  checker.fence(actor(0, 0, 1), Scope::kCta);
+  checker.mbarrier_arrive(actor(0, 0, 1), mbarrier, false);
+  checker.mbarrier_phase_done(*teams[0], mbarrier);
+  checker.mbarrier_acquire(actor(0, 1), mbarrier, false);
+  EXPECT_TRUE(races(0, 1, 0, shared, kRead)) << "no fence after the relaxed wait";
+  checker.fence(actor(0, 1), Scope::kCta);
+  EXPECT_FALSE(races(0, 1, 0, shared, kRead));
+}
+
+TEST_F(Races, ProxyFencesTravelWithReleases) {
+  for (bool const fenced : {false, true}) {
+    Location const data{.shared = false, .rank = 0, .address = fenced ? 0x9000u : 0xa000u};
+    races(0, 0, 0, data, kWrite);
+    if (fenced) checker.proxy_fence(actor(0, 0, 1));
+    checker.strong(actor(0, 0, 1), 0, flag, {.writes = true, .release = true, .replaces = true});
+    checker.strong(actor(1, 0, 1), 0, flag, {.reads = true, .acquire = true});
+    std::uint32_t const copy = checker.start_operation(actor(1, 0, 1), true);
+    EXPECT_EQ(checker.operation_access(copy, actor(1, 0, 1), 0, data, 4, kRead).has_value(), !fenced);
+  }
+}
+
+TEST_F(Races, StrongWritesDoNotHidePlainReads) {
+  races(0, 0, 0, global, kRead);
+  barrier(0);
+  EXPECT_FALSE(races(0, 1, 0, global, kRead | kWrite | kRelaxed)) << "ordered after the read";
+  EXPECT_TRUE(races(1, 0, 0, global, kRead | kWrite | kRelaxed)) << "not ordered after the read";
+}
+
+TEST_F(Races, AStrongWriteOfOneLaneDoesNotStandForAnother) {
+  EXPECT_FALSE(races(0, 0, 0, global, kRead | kWrite | kRelaxed));
+  EXPECT_FALSE(races(0, 0, 1, global, kRead | kWrite | kRelaxed));
+  checker.arrive(actor(0, 0, 2), 1);
+  checker.complete(*teams[0], 1);
+  checker.acquire(actor(0, 1), 1, 0);
+  EXPECT_TRUE(races(0, 1, 0, global, kRead)) << "lane 0 has not arrived";
+}
+
+TEST_F(Races, ManyExemptAccessesDoNotEvictAPlainOne) {
+  Location const word{.shared = true, .rank = 0, .address = 64},
+      neighbour{.shared = true, .rank = 0, .address = 72};
+  races(0, 0, 0, neighbour, kWrite);
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_FALSE(races(0, 1, i % 32, word, kRead | kWrite | kCtaScope));
+    checker.fence(actor(0, 1), Scope::kCta);
+  }
+  EXPECT_TRUE(races(0, 1, 0, neighbour, kRead));
+}
+
+TEST_F(Races, OneInstructionMayStoreOneValueTwice) {
+  auto const same = [](void const*, int, int) { return true; };
+  auto const other = [](void const*, int, int) { return false; };
+  Actor const first{teams[0].get(), 0, 3, 7, 1}, again{teams[0].get(), 0, 3, 7, 2};
+  EXPECT_FALSE(checker.access(first, 0, shared, 4, kWrite, same).has_value());
+  EXPECT_FALSE(checker.access(first, 1, shared, 4, kWrite, same).has_value());
+  EXPECT_TRUE(checker.access(first, 2, shared, 4, kWrite, other).has_value());
+  EXPECT_TRUE(checker.access(again, 2, shared, 4, kWrite, same).has_value()) << "another execution of it";
+}
+
+TEST_F(Races, FencesOfACtaDoNotReachItsCluster) {
+  auto const team = checker.start_team(0, 9, 2, 1, 32, 1024, {false, false});
+  Actor const a{team.get(), 0, 1, 0}, b{team.get(), 1, 1, 0};
+  for (bool const wide : {false, true}) {
+    checker.access(a, 0, global, 4, kWrite);
+    checker.fence(a, wide ? Scope::kCluster : Scope::kCta);
+    checker.strong(a, 0, flag, {.writes = true, .replaces = true, .scope = Scope::kCluster});
+    checker.strong(b, 0, flag, {.reads = true, .acquire = true, .scope = Scope::kCluster});
+    EXPECT_EQ(checker.access(b, 0, global, 4, kRead).has_value(), !wide);
+  }
+}
+
+TEST_F(Races, ACtaEndsWithItsSharedMemory) {
+  auto const team = checker.start_team(0, 9, 2, 1, 32, 1024, {false, false});
+  Actor const a{team.get(), 0, 1, 0}, b{team.get(), 1, 1, 0};
+  checker.access(b, 0, shared, 4, kRead);  // of CTA 0, by CTA 1
+  EXPECT_TRUE(checker.end_of_cta(*team, 0).has_value());
+  checker.arrive(b, kClusterBarrier);
+  checker.complete(*team, kClusterBarrier);
+  checker.acquire(a, kClusterBarrier, 0);
+  EXPECT_FALSE(checker.end_of_cta(*team, 0).has_value());
+}
+
 TEST_F(Races, AReportSaysWhatIsMissing) {
   races(0, 0, 3, shared, kWrite);
   auto const conflict = checker.access(actor(0, 0, 1), 0, shared, 4, kRead);
