@@ -9,6 +9,7 @@
 #include <span>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "ops/einsum/einsum.hpp"
 #include "ops/gemm/gemm.hpp"
 
@@ -27,7 +28,12 @@ class DeviceBuffer {
     backend.copy_to_device(address_, from.bytes, nullptr);
   }
   ~DeviceBuffer() {
-    if (address_ != 0) backend_.release(address_);
+    if (address_ == 0) return;
+    try {
+      backend_.release(address_);
+    } catch (std::exception const& error) {  // launches that waited may report here
+      log_error("release of a case's memory: {}", error.what());
+    }
   }
   DeviceBuffer(DeviceBuffer const&) = delete;
   DeviceBuffer& operator=(DeviceBuffer const&) = delete;

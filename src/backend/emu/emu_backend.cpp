@@ -6,30 +6,37 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "backend/checks.hpp"
+#include "base/log.hpp"
 #include "base/options.hpp"
 
 namespace deepwell {
 namespace {
 
+constexpr std::size_t kMaxQueued = 1024;  // below what a list may have, with room for other threads' launches
+
 class EmuKernel : public LoadedKernel {
  public:
   EmuKernel(EmuBackend const* owner, std::shared_ptr<emu::Module const> module, std::string entry,
-            std::uint32_t dynamic_smem_bytes)
+            std::size_t param_bytes, std::uint32_t dynamic_smem_bytes)
       : owner_(owner),
         module_(std::move(module)),
         entry_(std::move(entry)),
+        param_bytes_(param_bytes),
         dynamic_smem_bytes_(dynamic_smem_bytes) {}
   std::string_view entry() const override { return entry_; }
   EmuBackend const* owner() const { return owner_; }
   std::shared_ptr<emu::Module const> const& module() const { return module_; }
+  std::size_t param_bytes() const { return param_bytes_; }
   std::uint32_t dynamic_smem_bytes() const { return dynamic_smem_bytes_; }
 
  private:
   EmuBackend const* owner_;
   std::shared_ptr<emu::Module const> module_;
   std::string entry_;
+  std::size_t param_bytes_;
   std::uint32_t dynamic_smem_bytes_;
 };
 
@@ -58,7 +65,16 @@ EmuBackend::EmuBackend(std::string_view device) : profile_(emu::parse_profile(de
   memory_.fill(notes_, kNoteCount * sizeof(std::uint32_t), std::byte{0});
 }
 
-EmuBackend::~EmuBackend() = default;
+EmuBackend::~EmuBackend() {
+  try {
+    try {
+      run_queue();
+    } catch (std::exception const& error) {
+      log_error("{}: launches whose results nobody asked for: {}", info_.id, error.what());
+    }
+  } catch (...) {  // the message could not be logged either
+  }
+}
 
 DeviceAddress EmuBackend::allocate(std::size_t bytes) {
   check_allocation(bytes);
@@ -66,8 +82,18 @@ DeviceAddress EmuBackend::allocate(std::size_t bytes) {
 }
 
 void EmuBackend::release(DeviceAddress address) {
-  run_queue();
-  memory_.release(address);
+  auto const release = [&] {
+    std::lock_guard const lock(mutex_);
+    memory_.release(address);
+    async_bytes_.erase(address);
+  };
+  try {
+    run_queue();
+  } catch (...) {
+    release();
+    throw;
+  }
+  release();
 }
 
 DeviceAddress EmuBackend::allocate_zeroed(std::size_t bytes) {
@@ -84,6 +110,7 @@ DeviceAddress EmuBackend::allocate_async(std::size_t bytes, Stream stream) {
   if (auto const found = std::find_if(released_.begin(), released_.end(), fits); found != released_.end()) {
     DeviceAddress const address = found->address;
     released_.erase(found);
+    async_bytes_[address] = bytes;
     return address;
   }
   DeviceAddress const address = memory_.allocate(bytes, "workspace");
@@ -92,14 +119,19 @@ DeviceAddress EmuBackend::allocate_async(std::size_t bytes, Stream stream) {
 }
 
 void EmuBackend::release_async(DeviceAddress address, Stream stream) {
-  std::lock_guard const lock(mutex_);
-  auto const known = async_bytes_.find(address);
-  if (known == async_bytes_.end() || queue_.empty()) {
-    memory_.release(address);
-    if (known != async_bytes_.end()) async_bytes_.erase(known);
-    return;
+  {
+    std::lock_guard const lock(mutex_);
+    if (auto const known = async_bytes_.find(address); known != async_bytes_.end()) {
+      if (queue_.empty() && !list_runs_) {
+        memory_.release(address);
+      } else {
+        released_.push_back({address, known->second, stream});
+      }
+      async_bytes_.erase(known);
+      return;
+    }
   }
-  released_.push_back({address, known->second, stream});
+  release(address);
 }
 
 void EmuBackend::copy_to_device(DeviceAddress to, std::span<std::byte const> from, Stream) {
@@ -150,7 +182,8 @@ std::shared_ptr<LoadedKernel> EmuBackend::load(KernelImage const& image, std::ui
                                      kernel.static_smem_bytes, image.entry),
                          fmt::format("at most {} together on {}", profile_.smem_per_cta, profile_.target));
     }
-    return std::make_shared<EmuKernel>(this, std::move(module), image.entry, dynamic_smem_bytes);
+    return std::make_shared<EmuKernel>(this, std::move(module), image.entry, kernel.param_bytes,
+                                       dynamic_smem_bytes);
   }
   throw bad_argument("entry", image.entry, known.empty() ? "a kernel; the PTX has none" : "one of " + known);
 }
@@ -163,60 +196,82 @@ void EmuBackend::launch(LoadedKernel const& kernel, LaunchSpec const& spec,
                        fmt::format("a kernel that this backend ({}) loaded", info_.id));
   }
   check_launch(own->entry(), spec, own->dynamic_smem_bytes());
+  if (params.size() != own->param_bytes()) {
+    throw bad_argument("params", fmt::format("{} bytes", params.size()),
+                       fmt::format("{} bytes for {}", own->param_bytes(), own->entry()));
+  }
   emu::LaunchConfig const config{.grid = spec.grid,
                                  .block = {spec.threads, spec.threads_y, spec.threads_z},
                                  .cluster = spec.cluster,
                                  .dynamic_smem_bytes = spec.dynamic_smem_bytes};
-  {
-    std::lock_guard const lock(mutex_);
-    if (spec.programmatic_dependent_launch || !queue_.empty()) {
-      auto const known = std::find(streams_.begin(), streams_.end(), spec.stream);
-      auto const stream = static_cast<int>(known - streams_.begin());
-      if (known == streams_.end()) streams_.push_back(spec.stream);
-      queue_.push_back({.module = own->module(),
-                        .kernel = std::string(own->entry()),
-                        .config = config,
-                        .params = {params.begin(), params.end()},
-                        .stream = stream,
-                        .programmatic = spec.programmatic_dependent_launch,
-                        .after = {}});
-      return;
-    }
+  std::unique_lock lock(mutex_);
+  programmatic_seen_ = programmatic_seen_ || spec.programmatic_dependent_launch;
+  if (programmatic_seen_ || overlap_ || list_runs_ || !queue_.empty()) {
+    auto const known = std::find(streams_.begin(), streams_.end(), spec.stream);
+    auto const stream = static_cast<int>(known - streams_.begin());
+    if (known == streams_.end()) streams_.push_back(spec.stream);
+    queue_.push_back({.module = own->module(),
+                      .kernel = std::string(own->entry()),
+                      .config = config,
+                      .params = {params.begin(), params.end()},
+                      .stream = stream,
+                      .programmatic = spec.programmatic_dependent_launch,
+                      .after = {}});
+    bool const full = queue_.size() >= kMaxQueued;
+    lock.unlock();
+    if (full) run_queue();
+    return;
   }
-  emu::Statistics const statistics =
-      emu::launch(*own->module(), own->entry(), config, params, memory_, options(), profile_);
-  std::lock_guard const lock(mutex_);
-  last_statistics_ = statistics;
+  ++single_runs_;
+  emu::Options const options = options_;
+  lock.unlock();
+  auto const end = [&] {
+    lock.lock();
+    --single_runs_;
+    ended_.notify_all();
+  };
+  try {
+    emu::Statistics statistics =
+        emu::launch(*own->module(), own->entry(), config, params, memory_, options, profile_);
+    end();
+    last_statistics_ = std::move(statistics);
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
 void EmuBackend::run_queue() {
-  std::lock_guard const running(running_);
-  std::vector<emu::GridLaunch> list;
-  std::vector<Released> released;
-  {
-    std::lock_guard const lock(mutex_);
-    list.swap(queue_);
-    released.swap(released_);
-    streams_.clear();
-  }
-  if (list.empty()) return;
-  auto const release_all = [&] {
-    std::lock_guard const lock(mutex_);
-    for (Released const& one : released) {
-      memory_.release(one.address);
-      async_bytes_.erase(one.address);
-    }
-  };
-  std::vector<emu::Statistics> statistics;
+  std::unique_lock lock(mutex_);
+  ended_.wait(lock, [&] { return !list_runs_; });
+  if (queue_.empty()) return;
+  list_runs_ = true;
+  ended_.wait(lock, [&] { return single_runs_ == 0; });
+  std::vector<emu::GridLaunch> const list = std::exchange(queue_, {});
+  std::vector<Released> const released = std::exchange(released_, {});
+  streams_.clear();
+  emu::Options const options = options_;
+  lock.unlock();
   try {
-    statistics = emu::launch_list(list, memory_, options(), profile_);
+    std::vector<emu::Statistics> statistics = emu::launch_list(list, memory_, options, profile_);
+    lock.lock();
+    last_statistics_ = std::move(statistics.back());
+    lock.unlock();
   } catch (...) {
-    release_all();
+    end_list(released);
     throw;
   }
-  release_all();
+  end_list(released);
+}
+
+/// `released`: what the list was the last to use.
+void EmuBackend::end_list(std::vector<Released> const& released) {
   std::lock_guard const lock(mutex_);
-  last_statistics_ = std::move(statistics.back());
+  list_runs_ = false;
+  ended_.notify_all();
+  for (Released const& one : released) memory_.release(one.address);
+  if (!queue_.empty()) return;  // launches that were queued meanwhile may use what was released meanwhile
+  for (Released const& one : std::exchange(released_, {})) memory_.release(one.address);
 }
 
 void EmuBackend::synchronize(Stream) { run_queue(); }
@@ -236,6 +291,11 @@ bool EmuBackend::set_schedule(std::uint64_t seed) {
   std::lock_guard const lock(mutex_);
   options_.seed = seed;
   return true;
+}
+
+void EmuBackend::set_overlap(bool overlap) {
+  std::lock_guard const lock(mutex_);
+  overlap_ = overlap;
 }
 
 void EmuBackend::set_options(emu::Options const& options) {

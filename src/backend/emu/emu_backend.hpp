@@ -1,9 +1,11 @@
-// The emulator as a Backend: "emu:sm_120a". A launch runs to its end before it returns, except with programmatic dependent
-// launch: such a launch, and all that come after it, wait until something asks for their results (a copy, a fill, a release,
-// synchronize) and then run as one list, overlapping where streams and programmatic dependent launch let them; a report about
-// one of them is thrown there. Thread-safe.
+// The emulator as a Backend: "emu:sm_120a". A launch runs to its end before it returns, until the backend sees programmatic
+// dependent launch: that launch and all after it, programmatic or not, wait until something asks for their results (a copy, a
+// fill, a release, synchronize) or 1,024 of them wait, and then run as one list, overlapping where streams and programmatic
+// dependent launch let them; a report about one of them is thrown there, and the others of the list may not have run.
+// Thread-safe.
 #pragma once
 
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,10 +20,12 @@ class EmuBackend : public Backend {
  public:
   /// `device` is a profile's name: "emu:sm_120a", "emu:sm_90a:48". Throws Error kBadArgument or kUnsupported otherwise.
   explicit EmuBackend(std::string_view device);
+  /// Runs what waits; a report about it is logged.
   ~EmuBackend() override;
 
   DeviceInfo const& device() const override { return info_; }
   DeviceAddress allocate(std::size_t bytes) override;
+  /// The memory is released also when this throws a report about launches that waited.
   void release(DeviceAddress address) override;
   DeviceAddress allocate_zeroed(std::size_t bytes) override;
   DeviceAddress allocate_async(std::size_t bytes, Stream stream) override;
@@ -38,6 +42,9 @@ class EmuBackend : public Backend {
   std::uint32_t read_note(int index) const override;
 
   bool set_schedule(std::uint64_t seed) override;
+  /// True: launches wait from now on as if programmatic dependent launch had been seen, so that the first programmatic launch
+  /// overlaps the plain one before it. False, the default: only from the first programmatic launch on.
+  void set_overlap(bool overlap);
 
   emu::Profile const& profile() const { return profile_; }
   emu::Memory& memory() {
@@ -61,14 +68,21 @@ class EmuBackend : public Backend {
     std::size_t bytes = 0;
     Stream stream = nullptr;
   };
+  /// Returns when every launch that was queued before the call is complete. Throws what they report.
   void run_queue();
+  void end_list(std::vector<Released> const& released);
 
-  std::mutex running_;        // held while the queue runs
   mutable std::mutex mutex_;  // everything below
+  std::condition_variable ended_;
+  bool list_runs_ = false;  // without mutex_: launches are queued and stream-ordered releases wait meanwhile
+  int single_runs_ = 0;     // launches that run at once, without mutex_; a list waits for them
+  bool overlap_ = false;
+  bool programmatic_seen_ = false;
   std::vector<emu::GridLaunch> queue_;
-  std::vector<Stream> streams_;                                 // of queued launches, by GridLaunch::stream
-  std::unordered_map<DeviceAddress, std::size_t> async_bytes_;  // stream-ordered allocations
-  std::vector<Released> released_;                              // that queued launches may still use
+  std::vector<Stream> streams_;  // of queued launches, by GridLaunch::stream
+  std::unordered_map<DeviceAddress, std::size_t>
+      async_bytes_;                 // stream-ordered allocations, not those released
+  std::vector<Released> released_;  // that launches queued or running may still use
   emu::Options options_;
   emu::Statistics last_statistics_;
   std::unordered_map<std::string, std::shared_ptr<emu::Module const>> modules_;  // by PTX text

@@ -72,7 +72,7 @@ struct AsyncCopy {
   bool done = false;
   Mask waited = 0, read_waited = 0;          // lanes whose wait_group has covered it, or its reads
   Mask signalled = 0;                        // lanes whose cp.async.mbarrier.arrive has covered it
-  std::vector<std::function<void()>> after;  // run once, when it is done
+  std::vector<std::function<void()>> after;  // run once, when it is done; must not own a copy
 };
 using AsyncCopyPtr = std::shared_ptr<AsyncCopy>;
 
@@ -80,8 +80,15 @@ using AsyncCopyPtr = std::shared_ptr<AsyncCopy>;
 struct CopyGroups {
   std::vector<AsyncCopyPtr> open;
   std::deque<std::vector<AsyncCopyPtr>> committed;
+  std::uint64_t dropped = 0;  // groups that were in `committed` before its first one
+  /// Copies that are done and no longer in a list above, with their group's number from the CTA's start (ascending), for
+  /// a wait that is yet to cover all they do.
+  std::deque<std::pair<std::uint64_t, AsyncCopyPtr>> retired;
 
-  void commit();
+  /// Closes the open group. Leading groups that are done and that the lane has waited for are dropped.
+  void commit(int lane);
+  /// Copies of retired groups but the latest `pending` of all groups; they are forgotten.
+  std::vector<AsyncCopyPtr> take_retired(std::size_t pending);
   /// Whether all groups but the latest `pending` are done (or have read their source).
   bool done(std::size_t pending, bool only_read) const;
   /// Calls f(copy) for the copies of those groups.
@@ -93,9 +100,12 @@ struct CopyGroups {
     }
   }
   /// Copies that no cp.async.mbarrier.arrive of the lane has covered before; they count as covered from now on.
-  std::vector<AsyncCopyPtr> not_signalled(int lane);
+  std::vector<ObservedOperation> not_signalled(int lane);
   /// Copies that are not done, committed or not.
   std::vector<AsyncCopyPtr> unfinished() const;
+
+ private:
+  void retire(std::uint64_t group, AsyncCopyPtr const& copy, int lane);
 };
 
 /// Per warp; cp.async and bulk copies have groups of their own.

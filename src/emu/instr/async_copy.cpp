@@ -2,6 +2,7 @@
 // global memory and writes shared memory then.
 #include <algorithm>
 #include <cstring>
+#include <unordered_map>
 
 #include "emu/instr/async.hpp"
 
@@ -105,8 +106,9 @@ Exec bind_cp_async(Instr& instr, BindContext const&) {
 template <bool kBulk>
 Outcome exec_commit(Warp& warp, Instr const&, Mask mask) {
   WarpCopies& copies = copies_of(warp);
-  for_lanes(mask,
-            [&](int lane) { (kBulk ? copies.bulk : copies.plain)[static_cast<std::size_t>(lane)].commit(); });
+  for_lanes(mask, [&](int lane) {
+    (kBulk ? copies.bulk : copies.plain)[static_cast<std::size_t>(lane)].commit(lane);
+  });
   return Outcome::kNext;
 }
 
@@ -114,28 +116,33 @@ Outcome exec_commit(Warp& warp, Instr const&, Mask mask) {
 class Waits {
  public:
   Waits(Warp& warp, Instr const& instr, bool only_read) : warp_(warp), instr_(instr), only_read_(only_read) {}
+  /// All groups of the lane but the latest `pending`.
+  void add(CopyGroups& groups, std::size_t pending, int lane) {
+    if (!only_read_) {
+      for (AsyncCopyPtr const& copy : groups.take_retired(pending)) add(copy, lane);
+    }
+    groups.for_each(pending, [&](AsyncCopyPtr const& copy) { add(copy, lane); });
+  }
+  void tell() const {
+    for (auto const& [operation, lanes] : lanes_of_) operation.waited(warp_, instr_, lanes, !only_read_);
+  }
+
+ private:
   void add(AsyncCopyPtr const& copy, int lane) {
     Mask const bit = Mask{1} << lane;
     Mask& waited = only_read_ ? copy->read_waited : copy->waited;
     if ((waited & bit) != 0) return;
     waited |= bit;
-    for (auto& [known, lanes] : lanes_of_) {
-      if (known == copy.get()) {
-        lanes |= bit;
-        return;
-      }
-    }
-    lanes_of_.emplace_back(copy.get(), bit);
-  }
-  void tell() const {
-    for (auto const& [copy, lanes] : lanes_of_) copy->observed.waited(warp_, instr_, lanes, !only_read_);
+    auto const [at, is_new] = index_of_.emplace(copy.get(), lanes_of_.size());
+    if (is_new) lanes_of_.emplace_back(copy->observed, Mask{0});
+    lanes_of_[at->second].second |= bit;
   }
 
- private:
   Warp& warp_;
   Instr const& instr_;
   bool only_read_;
-  std::vector<std::pair<AsyncCopy*, Mask>> lanes_of_;
+  std::vector<std::pair<ObservedOperation, Mask>> lanes_of_;
+  std::unordered_map<AsyncCopy const*, std::size_t> index_of_;  // in lanes_of_
 };
 
 // aux[0]: groups that may be pending; aux[1]: .read.
@@ -154,9 +161,7 @@ Outcome exec_wait_group(Warp& warp, Instr const& instr, Mask mask) {
     return Outcome::kBlocked;
   }
   Waits waits(warp, instr, only_read);
-  for_lanes(mask, [&](int lane) {
-    groups(lane).for_each(instr.aux[0], [&](AsyncCopyPtr const& copy) { waits.add(copy, lane); });
-  });
+  for_lanes(mask, [&](int lane) { waits.add(groups(lane), instr.aux[0], lane); });
   waits.tell();
   return Outcome::kNext;
 }
@@ -182,10 +187,7 @@ Outcome exec_wait_all(Warp& warp, Instr const& instr, Mask mask) {
   }
   exec_commit<false>(warp, instr, mask);
   Waits waits(warp, instr, false);
-  for_lanes(mask, [&](int lane) {
-    copies.plain[static_cast<std::size_t>(lane)].for_each(
-        0, [&](AsyncCopyPtr const& copy) { waits.add(copy, lane); });
-  });
+  for_lanes(mask, [&](int lane) { waits.add(copies.plain[static_cast<std::size_t>(lane)], 0, lane); });
   waits.tell();
   return Outcome::kNext;
 }
@@ -208,8 +210,7 @@ Outcome exec_copy_arrive(Warp& warp, Instr const& instr, Mask mask) {
       auto const covered = groups.not_signalled(lane);
       auto arrive = [&warp, &instr, lane, cta, barrier, covered] {
         post_copy(warp, instr, lane, "cp.async.mbarrier.arrive", [cta, barrier, covered, lane] {
-          for (AsyncCopyPtr const& copy : covered)
-            copy->observed.done_in_phase(*cta, barrier, Mask{1} << lane);
+          for (ObservedOperation const& copy : covered) copy.done_in_phase(*cta, barrier, Mask{1} << lane);
           mbarrier_change(*cta, barrier, [](Mbarrier& object) { object.arrive(1); });
         });
       };

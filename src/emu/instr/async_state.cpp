@@ -73,14 +73,32 @@ void CtaBulkMemory::write_shared(std::uint32_t address, std::span<std::byte cons
   if (place.shadow != nullptr) std::memcpy(place.shadow, valid.data(), data.size());
 }
 
-void CopyGroups::commit() {
-  while (!committed.empty() &&
-         std::all_of(committed.front().begin(), committed.front().end(),
-                     [](AsyncCopyPtr const& copy) { return copy->done && copy->waited != 0; })) {
+void CopyGroups::retire(std::uint64_t group, AsyncCopyPtr const& copy, int lane) {
+  bool const waited = ((copy->waited >> lane) & 1) != 0;
+  if (!waited && copy->observed.watched()) retired.emplace_back(group, copy);
+}
+
+void CopyGroups::commit(int lane) {
+  // A copy may be one of several lanes: only what this lane waited for counts.
+  auto const over = [&](AsyncCopyPtr const& copy) {
+    return copy->done && (((copy->waited | copy->read_waited) >> lane) & 1) != 0;
+  };
+  while (!committed.empty() && std::all_of(committed.front().begin(), committed.front().end(), over)) {
+    for (AsyncCopyPtr const& copy : committed.front()) retire(dropped, copy, lane);
     committed.pop_front();
+    ++dropped;
   }
   committed.push_back(std::move(open));
   open.clear();
+}
+
+std::vector<AsyncCopyPtr> CopyGroups::take_retired(std::size_t pending) {
+  std::vector<AsyncCopyPtr> out;
+  while (!retired.empty() && retired.front().first + pending < dropped + committed.size()) {
+    out.push_back(std::move(retired.front().second));
+    retired.pop_front();
+  }
+  return out;
 }
 
 bool CopyGroups::done(std::size_t pending, bool only_read) const {
@@ -103,17 +121,21 @@ std::vector<AsyncCopyPtr> CopyGroups::unfinished() const {
   return out;
 }
 
-std::vector<AsyncCopyPtr> CopyGroups::not_signalled(int lane) {
+std::vector<ObservedOperation> CopyGroups::not_signalled(int lane) {
   Mask const bit = Mask{1} << lane;
-  std::vector<AsyncCopyPtr> out;
+  std::vector<ObservedOperation> out;
   auto const take = [&](AsyncCopyPtr const& copy) {
     if ((copy->signalled & bit) == 0) {
       copy->signalled |= bit;
-      out.push_back(copy);
+      out.push_back(copy->observed);
     }
   };
-  // What was signalled before and is done need not be looked at again.
-  std::erase_if(open, [&](AsyncCopyPtr const& copy) { return copy->done && (copy->signalled & bit) != 0; });
+  // What was signalled before and is done need not be looked at again, but by a wait for the group to come.
+  std::erase_if(open, [&](AsyncCopyPtr const& copy) {
+    bool const over = copy->done && (copy->signalled & bit) != 0;
+    if (over) retire(dropped + committed.size(), copy, lane);
+    return over;
+  });
   for_each(0, take);
   for (AsyncCopyPtr const& copy : open) take(copy);
   return out;

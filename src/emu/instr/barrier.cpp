@@ -18,15 +18,21 @@ void finish(Cta& cta, NamedBarrier& barrier) {
     auto const id = static_cast<u32>(&barrier - cta.barriers.data());
     cta.launch->race->complete(*cta.cluster->team, race_number(cta, id));
   }
-  barrier.last_and = barrier.red_and;
-  barrier.last_or = barrier.red_or;
-  barrier.last_popc = barrier.red_popc;
+  if (barrier.collected.readers != 0) barrier.reduction.emplace(barrier.generation, barrier.collected);
+  barrier.collected = {};
   barrier.arrived = barrier.expected = 0;
   barrier.whole_cta = false;
-  barrier.red_and = 1;
-  barrier.red_or = barrier.red_popc = 0;
   ++barrier.generation;
   ++cta.cluster->progress;
+}
+
+/// The result of the generation that the lanes arrived in. The barrier may have been used again since.
+BarrierReduction read_reduction(NamedBarrier& barrier, u64 generation, Mask lanes) {
+  auto const at = barrier.reduction.find(generation);
+  BarrierReduction const result = at->second;
+  at->second.readers -= static_cast<u32>(std::popcount(lanes));
+  if (at->second.readers == 0) barrier.reduction.erase(at);
+  return result;
 }
 
 /// The lanes' common value of an operand.
@@ -81,9 +87,10 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
       Value const& input = i.v(static_cast<int>(i.aux[4]));
       w.require_defined(i, input, mask, "the predicate of the reduction");
       Mask const bits = w.predicate(input) & mask;
-      b.red_and &= bits == mask ? 1 : 0;
-      b.red_or |= bits != 0 ? 1 : 0;
-      b.red_popc += static_cast<u32>(std::popcount(bits));
+      b.collected.all = b.collected.all && bits == mask;
+      b.collected.any = b.collected.any || bits != 0;
+      b.collected.count += static_cast<u32>(std::popcount(bits));
+      b.collected.readers += static_cast<u32>(std::popcount(mask));
     }
     u64 const generation = b.generation;
     if (Counters* const counters = counters_of(w)) ++counters->sync.barrier_arrivals;
@@ -103,12 +110,12 @@ Outcome barrier(Warp& w, Instr const& i, Mask mask) {
   }
   if (observed(w)) w.launch->race->acquire(actor_of(w, i, mask), race_number(cta, id), arrived_in - 1);
   if (action >= Action::kRedAnd) {
+    BarrierReduction const result = read_reduction(b, arrived_in, mask);
     if (action == Action::kRedPopc) {
       u32* const out = w.d32(i.v(0));
-      for_lanes(mask, [&](int lane) { out[lane] = b.last_popc; });
+      for_lanes(mask, [&](int lane) { out[lane] = result.count; });
     } else {
-      w.set_predicate(i.v(0), mask,
-                      (action == Action::kRedAnd ? b.last_and : b.last_or) != 0 ? kFullMask : 0);
+      w.set_predicate(i.v(0), mask, (action == Action::kRedAnd ? result.all : result.any) ? kFullMask : 0);
     }
     if (w.check) w.set_poison(i.v(0), mask, 0);
   }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <queue>
 #include <string>
@@ -204,14 +205,22 @@ std::string describe_place(Cta const& cta, int warp_id, int lane, Instr const& i
 /// Coordinates in its CTA of a lane.
 std::array<std::uint32_t, 3> thread_of(Launch const& launch, int warp_id, int lane);
 
+/// What bar.red gathers in one use of a barrier.
+struct BarrierReduction {
+  bool all = true, any = false;
+  std::uint32_t count = 0;
+  std::uint32_t readers = 0;  // lanes that have not read it yet
+};
+
 /// A named barrier of a CTA.
 struct NamedBarrier {
   std::uint32_t arrived = 0;   // threads
   std::uint32_t expected = 0;  // threads, 0 while unused; whole_cta: follows the live threads
   bool whole_cta = false;
   std::uint64_t generation = 1;
-  std::uint32_t red_and = 1, red_or = 0, red_popc = 0;     // being collected
-  std::uint32_t last_and = 0, last_or = 0, last_popc = 0;  // of the finished generation
+  BarrierReduction collected;  // of this generation
+  std::map<std::uint64_t, BarrierReduction>
+      reduction;  // of finished generations, until all lanes have read it
 };
 
 struct Cta {

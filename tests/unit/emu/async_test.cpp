@@ -184,6 +184,61 @@ TEST(CpAsync, WaitGroupLeavesTheLatestPending) {
   }
 }
 
+TEST(CpAsync, LanesThatWaitLaterKeepTheirGroups) {
+  // Half of the warp waits at once. The others commit again when those have waited and the copy is done.
+  Program program(kPrologue + R"(
+    add.u32 %r5, %r2, 1024;
+    shl.b32 %r3, %r1, 2;
+    add.u32 %r5, %r5, %r3;
+    add.u64 %rd6, %rd1, %rd3;
+    cp.async.ca.shared::cta.global [%r5], [%rd6], 4;
+    cp.async.commit_group;
+    setp.lt.u32 %p2, %r1, 16;
+    @!%p2 bra LATE;
+    cp.async.wait_group 0;
+    bra MEET;
+    LATE: mov.u32 %r6, 0;
+    DELAY: add.u32 %r6, %r6, 1;
+    setp.lt.u32 %p3, %r6, 2000;
+    @%p3 bra DELAY;
+    cp.async.commit_group;
+    cp.async.wait_group 0;
+    MEET:
+  )" + kCopyOut);
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    Memory memory;
+    std::uint64_t const out = memory.allocate(128, "out");
+    Program(program).param(upload(memory, iota(32), "in")).param(out).run(memory, seed);
+    EXPECT_EQ(download<std::uint32_t>(memory, out, 32), iota(32));
+  }
+}
+
+TEST(CpAsync, WaitCoversWhatAnMbarrierArrivalCoveredBefore) {
+  Program program(kPrologue + R"(
+    @%p1 mbarrier.init.shared::cta.b64 [%r2], 64;
+    bar.sync 0;
+    add.u32 %r5, %r2, 1024;
+    shl.b32 %r3, %r1, 2;
+    add.u32 %r5, %r5, %r3;
+    add.u64 %rd6, %rd1, %rd3;
+    cp.async.ca.shared::cta.global [%r5], [%rd6], 4;
+    cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r2];
+    mov.u32 %r6, 0;
+    DELAY: add.u32 %r6, %r6, 1;
+    setp.lt.u32 %p3, %r6, 2000;
+    @%p3 bra DELAY;
+    cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r2];
+    cp.async.commit_group;
+    cp.async.wait_group 0;
+  )" + kCopyOut);
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    Memory memory;
+    std::uint64_t const out = memory.allocate(128, "out");
+    Program(program).param(upload(memory, iota(32), "in")).param(out).run(memory, seed);
+    EXPECT_EQ(download<std::uint32_t>(memory, out, 32), iota(32));
+  }
+}
+
 TEST(CpAsync, IgnoreSourceAndMbarrierArrival) {
   Program program(kPrologue + R"(
     @%p1 mbarrier.init.shared::cta.b64 [%r2], 32;
@@ -302,6 +357,44 @@ TEST(Bulk, SourceOverwrittenTooEarlyIsSeen) {
     }
   }
   EXPECT_GT(damaged, 0);
+}
+
+TEST(Bulk, FullWaitCoversWhatWasOnlyReadBefore) {
+  // Two stores are complete, and only their reads waited for, when a third group is committed. Lane 0 reads back what the
+  // first one wrote, after a wait for all groups but the latest `pending`.
+  auto program = [](int pending) {
+    return Program(kPrologue + kStoreWords + R"(
+      @!%p1 bra DONE;
+      cp.async.bulk.global.shared::cta.bulk_group [%rd2], [%r2], 16;
+      cp.async.bulk.commit_group;
+      cp.async.bulk.global.shared::cta.bulk_group [%rd2+16], [%r2], 16;
+      cp.async.bulk.commit_group;
+      cp.async.bulk.wait_group.read 0;
+      mov.u32 %r6, 0;
+      DELAY: add.u32 %r6, %r6, 1;
+      setp.lt.u32 %p3, %r6, 2000;
+      @%p3 bra DELAY;
+      cp.async.bulk.commit_group;
+      cp.async.bulk.wait_group )" +
+                   std::to_string(pending) + R"(;
+      ld.global.u32 %r7, [%rd2];
+      st.global.u32 [%rd2+128], %r7;
+      DONE:
+    )");
+  };
+  for (int pending = 0; pending < 4; ++pending) {
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+      Memory memory;
+      std::uint64_t const out = memory.allocate(256, "out");
+      auto const run = [&] { program(pending).param(0).param(out).run(memory, seed); };
+      if (pending < 3) {
+        EXPECT_EQ(report(run), "") << "pending " << pending;
+        EXPECT_EQ(download<std::uint32_t>(memory, out + 128, 1), iota(1, 7));
+      } else {
+        expect_in(report(run), "race");
+      }
+    }
+  }
 }
 
 TEST(Bulk, ReduceAdd) {

@@ -235,6 +235,34 @@ TEST(MachineReports, LaunchLimits) {
   EXPECT_TRUE(failure_of(body, 32, {.block = {32, 1, 1}, .dynamic_smem_bytes = 101376}).empty());
 }
 
+TEST(Barriers, ReductionBelongsToTheUseThatAWarpArrivedIn) {
+  // Warps 0 and 1 reduce; warp 0 then lets warps 2 and 3 use the same barrier, maybe before warp 1 goes on.
+  std::string const body = kEntry + R"(
+    setp.ge.u32 %p1, %r1, 64;
+    @%p1 bra SECOND;
+    setp.ge.u32 %p1, %r1, 0;
+    bar.red.popc.u32 %r2, 1, 64, %p1;
+    setp.lt.u32 %p1, %r1, 32;
+    @%p1 bar.arrive 2, 96;
+    bra STORE;
+    SECOND: bar.sync 2, 96;
+    setp.eq.u32 %p1, %r1, 64;
+    bar.red.popc.u32 %r2, 1, 64, %p1;
+    STORE: mul.wide.u32 %rd2, %r1, 4;
+    add.u64 %rd1, %rd1, %rd2;
+    st.global.u32 [%rd1], %r2;
+    ret;
+    })";
+  auto const module = Module::parse(kHead + body, Profile{}, "kernel.ptx");
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    Memory memory;
+    std::uint64_t const d = upload(memory, std::vector<std::uint32_t>(128), "d");
+    launch(*module, "k", {.block = {128, 1, 1}}, Params().add(d), memory, {.seed = seed}, Profile{});
+    auto const got = download<std::uint32_t>(memory, d, 128);
+    for (std::size_t i = 0; i < 128; ++i) ASSERT_EQ(got[i], i < 64 ? 64u : 1u) << i << ", seed " << seed;
+  }
+}
+
 /// Lanes of these kernels share words as they like.
 Options const kNoRace = {.race = false};
 
