@@ -232,12 +232,12 @@ TEST_F(Overlap, LaunchesAndReleasesWaitWhileAnotherThreadRunsAList) {
   std::optional<emu::Finding> found;
   std::thread runner([&] { found = finding(); });
   while (started.load() == 0) std::this_thread::yield();
-  launch("count", false, {d, mapped + 8, 0}, 1);  // the same stream: after the list
-  EXPECT_EQ(counter.load(), 0u);
   backend->release_async(workspace, nullptr);
   // As of a pool, and known to be the same only because it was not freed.
   EXPECT_EQ(backend->allocate_async(kBytes, nullptr), workspace);
   backend->release_async(workspace, nullptr);
+  launch("count", false, {d, mapped + 8, 0}, 1);  // the same stream: after the list
+  EXPECT_EQ(counter.load(), 0u);
   go.store(1);
   runner.join();
   EXPECT_EQ(found, std::nullopt);
