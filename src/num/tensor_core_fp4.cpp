@@ -141,8 +141,10 @@ DW_LANES_INLINE void combine(MmaFp4Tile const& tile, Scales<kMmaM> const& scales
     Ints const bits = reinterpret_cast<Ints>(truncated);
     Ints const result_field = bits >> 23 & 0xff;
     Ints const something = largest > kNever;
+    // A field of 1 too: below the normal numbers, the conversion to float has rounded, perhaps up to the least of them.
+    Ints const small = (result_field < 2) & something;
     store(d + i, bits & something);
-    store(undecided + i, (largest > limit) | (result_field == 0xff) | ((result_field == 0) & something));
+    store(undecided + i, (largest > limit) | (result_field == 0xff) | small);
   }
 }
 
