@@ -45,7 +45,7 @@ std::vector<OptionRow> const& table() {
       {Option::kDevice, "DEEPWELL_DEVICE", OptionType::kText, "best",
        "Device of tools and tests: cuda, cuda:1, emu:sm_120a, emu:sm_120a:48, best", {}},
       {Option::kThreads, "DEEPWELL_THREADS", OptionType::kInteger, "0",
-       "Host threads of the emulator and the references; 0: all cores", {}},
+       "Host threads of the references and of emulated runs without checks; 0: all cores", {}},
       {Option::kEveryReaderArrives, "DEEPWELL_EVERY_READER_ARRIVES", OptionType::kFlag, "0",
        "Build kernels in which each lane releases its shared memory by itself, for race checkers", {}},
       {Option::kBackgroundBuilds, "DEEPWELL_BACKGROUND_BUILDS", OptionType::kFlag, "1",

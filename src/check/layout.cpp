@@ -111,31 +111,7 @@ std::string compare(LayoutCase const& what, Scales const& scales, ScaleLayoutRes
   return {};
 }
 
-}  // namespace
-
-std::string LayoutCase::name() const {
-  return fmt::format("layout {} mn {} k {} per {}x{} groups {}{}", name_of(from), mn, k, gran_mn, gran_k,
-                     groups, rows_fastest ? " rows fastest" : "");
-}
-
-std::vector<LayoutCase> layout_cases() {
-  std::vector<LayoutCase> out;
-  for (Dtype from : {Dtype::kF32, Dtype::kUe8m0}) {
-    for (std::int64_t groups : {0, 1, 3}) {
-      for (int gran_k : {128, 32}) {
-        for (bool rows_fastest : {false, true}) {
-          out.push_back({from, 131, 416, 1, gran_k, groups, rows_fastest});
-          out.push_back({from, 260, 544, 128, gran_k, groups, rows_fastest});
-        }
-      }
-    }
-    out.push_back({from, 1, 4096, 1, 128, 0, false});
-    out.push_back({from, 4097, 1024, 1, 128, 0, false});
-  }
-  return out;
-}
-
-Outcome run_layout_case(Context& context, LayoutCase const& what, std::uint64_t seed) {
+Outcome run_once(Context& context, LayoutCase const& what, std::uint64_t seed) {
   Outcome out;
   Backend& backend = context.backend();
   DeviceAddress from = 0, to = 0;
@@ -178,6 +154,41 @@ Outcome run_layout_case(Context& context, LayoutCase const& what, std::uint64_t 
   if (from != 0) backend.release(from);
   if (to != 0) backend.release(to);
   return out;
+}
+
+}  // namespace
+
+std::string LayoutCase::name() const {
+  return fmt::format("layout {} mn {} k {} per {}x{} groups {}{}", name_of(from), mn, k, gran_mn, gran_k,
+                     groups, rows_fastest ? " rows fastest" : "");
+}
+
+std::vector<LayoutCase> layout_cases() {
+  std::vector<LayoutCase> out;
+  for (Dtype from : {Dtype::kF32, Dtype::kUe8m0}) {
+    for (std::int64_t groups : {0, 1, 3}) {
+      for (int gran_k : {128, 32}) {
+        for (bool rows_fastest : {false, true}) {
+          out.push_back({from, 131, 416, 1, gran_k, groups, rows_fastest});
+          out.push_back({from, 260, 544, 128, gran_k, groups, rows_fastest});
+        }
+      }
+    }
+    out.push_back({from, 1, 4096, 1, 128, 0, false});
+    out.push_back({from, 4097, 1024, 1, 128, 0, false});
+  }
+  return out;
+}
+
+Outcome run_layout_case(Context& context, LayoutCase const& what, std::uint64_t seed,
+                        Schedules const& schedules) {
+  try {
+    return under_schedules(context, schedules, [&] { return run_once(context, what, seed); });
+  } catch (Error const& error) {
+    Outcome out;
+    out.reason = error.what();
+    return out;
+  }
 }
 
 }  // namespace deepwell::check

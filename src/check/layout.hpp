@@ -22,7 +22,8 @@ struct LayoutCase {
 std::vector<LayoutCase> layout_cases();
 
 /// Runs the transformation on random powers of two (and zeros, from FP32) and compares every word, the padding of the last
-/// words included, and the guard bands. kUnsupported where the target keeps such scales as they are.
-Outcome run_layout_case(Context& context, LayoutCase const& what, std::uint64_t seed);
+/// words included, and the guard bands, under each schedule. Errors become outcomes. kUnsupported where the target keeps such scales as they are.
+Outcome run_layout_case(Context& context, LayoutCase const& what, std::uint64_t seed,
+                        Schedules const& schedules = {});
 
 }  // namespace deepwell::check

@@ -236,11 +236,28 @@ RunResult run_on_device(Context& context, CaseData const& data) {
   return out;
 }
 
+Outcome under_schedules(Context& context, Schedules const& schedules, std::function<Outcome()> const& once) {
+  if (schedules.first == 0 && schedules.count == 1) return once();
+  Outcome out;
+  for (std::uint64_t schedule = schedules.first; schedule < schedules.first + schedules.count; ++schedule) {
+    if (!context.backend().set_schedule(schedule)) {
+      throw bad_argument("schedules", fmt::format("{} from {} on", schedules.count, schedules.first),
+                         fmt::format("the default one: {} is no emulated device", context.device().id));
+    }
+    out = once();
+    if (out.failed()) {
+      out.schedule = schedule;
+      out.reason = fmt::format("schedule {}: {}", schedule, out.reason);
+    }
+    if (out.status != Status::kPass) break;
+  }
+  context.backend().set_schedule(0);
+  return out;
+}
+
 Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
                  GivenWeights const* weights, Schedules const& schedules) {
   Outcome out;
-  std::uint64_t schedule = schedules.first;
-  bool const explores = schedules.first != 0 || schedules.count != 1;
   try {
     Choice const choice = choose(what, context.arch());
     if (!choice.refused.empty()) {
@@ -252,27 +269,24 @@ Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadP
     CaseData const data = make_data(what, seed, pool, weights);
     std::vector<double> const limits = bounds(data.a.view(), data.b.view(), what.batch, data.c_pointer(),
                                               data.exact, what.d, choice.arithmetic, pool);
-    std::uint64_t const end = schedules.first + schedules.count;
-    for (; schedule < end && (out.status == Status::kPass || schedule == schedules.first); ++schedule) {
-      if (explores && !context.backend().set_schedule(schedule)) {
-        throw bad_argument("schedules", std::to_string(schedules.count),
-                           fmt::format("one: {} is no emulated device", context.device().id));
+    return under_schedules(context, schedules, [&] {
+      Outcome one;
+      one.kernel = choice.kernel;
+      try {
+        RunResult const result = run_on_device(context, data);
+        Verdict const verdict = judge(data, limits, result.after);
+        one.status = verdict.pass ? Status::kPass : Status::kFail;
+        one.error = verdict.error, one.bound = verdict.bound;
+        one.seconds = result.seconds;
+        one.reason = verdict.reason;
+      } catch (std::exception const& error) {
+        one.reason = error.what();
       }
-      RunResult const result = run_on_device(context, data);
-      Verdict const verdict = judge(data, limits, result.after);
-      out.status = verdict.pass ? Status::kPass : Status::kFail;
-      out.error = verdict.error, out.bound = verdict.bound;
-      out.seconds = result.seconds;
-      out.reason = verdict.reason;
-      if (!verdict.pass) break;
-    }
+      return one;
+    });
   } catch (std::exception const& error) {
     out.status = Status::kError;
     out.reason = error.what();
-  }
-  if (explores && out.failed()) {
-    out.schedule = schedule;
-    out.reason = fmt::format("schedule {}: {}", schedule, out.reason);
   }
   return out;
 }

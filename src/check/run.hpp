@@ -53,13 +53,17 @@ struct RunResult {
 };
 RunResult run_on_device(Context& context, CaseData const& data);
 
-/// Seeds of an emulated device under which a case runs, one after the other: first, first + 1, ...
+/// Seeds of an emulated device under which a case runs, one after the other: first, first + 1, ... A device that is not
+/// emulated takes only the default.
 struct Schedules {
   std::uint64_t first = 0, count = 1;
 };
 
-/// make_data (or `given`), run_on_device and judge under each schedule until one fails: its reason names the schedule then.
-/// Errors become outcomes. A device without schedules takes only the default.
+/// Calls `once`, which does not throw, under each schedule until one does not pass: `schedule` and `reason` of the result name it
+/// then. Throws Error kBadArgument (argument "schedules") when the device has none.
+Outcome under_schedules(Context& context, Schedules const& schedules, std::function<Outcome()> const& once);
+
+/// make_data (or `given`), then run_on_device and judge under each schedule. Errors become outcomes.
 Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
                  GivenWeights const* weights = nullptr, Schedules const& schedules = {});
 

@@ -218,6 +218,7 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
   for (Item const& item : items) cases.push_back(item.what);
   check::build_kernels(context, cases);
   EmuBackend const* const backend = counting_backend(options, context);
+  check::Schedules const schedules{.first = options.schedule, .count = options.seeds};
   Report report(options, context.device().id);
   {
     Progress progress("checking", items.size());
@@ -231,13 +232,12 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
       }
       check::Case const& what = items[i].what;
       check::Outcome const outcome =
-          check::run_case(context, what, options.seed, pool, weights ? &given : nullptr,
-                          {.first = options.schedule, .count = options.seeds});
+          check::run_case(context, what, options.seed, pool, weights ? &given : nullptr, schedules);
       report.add(what, outcome, counted(backend, context, what, outcome));
     }
   }
   for (check::LayoutCase const& c : layouts) {
-    check::Outcome const outcome = check::run_layout_case(context, c, options.seed);
+    check::Outcome const outcome = check::run_layout_case(context, c, options.seed, schedules);
     report.add(c, outcome, counted(backend, c, outcome));
   }
   for (check::SkippedTensor const& tensor : model.skipped) report.skip(tensor);

@@ -6,10 +6,11 @@
 // 1.1 million that included specials, zeros, subnormals and overflow; SM 12.x is taken to do the same):
 // - A product with a zero factor, and a C of zero, take no part in the largest exponent.
 // - The largest exponent counts as -133 where it is smaller, so that bits below 2^-158 are never kept.
-// - A sum beyond the largest f32 gives infinity of its sign.
+// - A sum of 2^128 or more gives infinity of its sign; one between the largest f32 and that is cut to the largest f32.
 // - f16 accumulators: the same sum, rounded to nearest even. FP8 on Hopper keeps both halves and adds C in f16.
 // - A sum of zero, and one that truncates or rounds to zero, is +0.
-// - NaN: an operand, scale or C that is NaN, infinity times zero, infinities of both signs. The result is 0x7fffffff.
+// - NaN: an operand, scale or C that is NaN, infinity times zero, infinities of both signs. The result is 0x7fffffff. tf32 loses
+//   its low bits first, so that a NaN with nothing else is an infinity.
 // - The k64 FP4 unit has no smallest alignment, and a group of zero takes no part in the largest exponent.
 #include "num/tensor_core.hpp"
 

@@ -195,6 +195,12 @@ class Emulate(unittest.TestCase):
     def test_schedules_explore_cases(self):
         result = run("check", "--filter", "exact 3x40x64", "--device", "emu:sm_121a", "--seeds", "5")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        layout = ("check", "--op", "layout", "--filter", "mn 131 k 416 per 1x128", "--seeds", "3", "--device")
+        result = run(*layout, "emu:sm_121a")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        result = run(*layout, "null:sm_120a")
+        self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+        self.assertIn("no emulated device", result.stdout)
         result = run("check", "--filter", "exact 3x40x64", "--device", "null:sm_120a", "--seeds", "5")
         self.assertNotEqual(result.returncode, 0)
         self.assertIn("no emulated device", result.stdout + result.stderr)

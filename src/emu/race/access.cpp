@@ -7,8 +7,9 @@
 namespace deepwell::emu::race {
 namespace {
 
-constexpr std::size_t kPruneAbove =
-    4;  // reads in a cell before those that are ordered before a new one are dropped
+/// Reads in a cell before those that are ordered before a new one are dropped.
+constexpr std::size_t kPruneAbove = 4;
+/// A cell forgets its oldest strong record beyond this many.
 constexpr std::size_t kMostRecords = 64;
 
 std::uint32_t warp_name(std::uint32_t team, std::uint32_t warp) { return 1 + (team * kMaxWarps | warp); }
@@ -73,6 +74,12 @@ bool Checker::ordered(Record const& record, View const& view, bool fenced) const
   return seen != nullptr && reaches(seen->about(team), warp_of(record.who), lanes, record.epoch);
 }
 
+/// Whose access it is; of an operation, who asked for it.
+Checker::OperationInfo Checker::origin_of(Record const& record) const {
+  if (is_operation(record)) return operations_[record.who & ~kOperationBit].info;
+  return {.team = team_of(record.who), .warp = warp_of(record.who), .site = record.site};
+}
+
 /// Strong accesses whose scopes reach each other do not race.
 bool Checker::exempt(Record const& record, std::uint16_t kind, View const& view) const {
   if ((record.kind & kind & kStrong) == 0) return false;
@@ -92,70 +99,54 @@ bool Checker::needs_fence(Record const& record, std::uint16_t kind) const {
          (record.kind & kAsyncProxy) == 0;
 }
 
-Conflict Checker::conflict(Record const& record, Record const& mine, View const& view) const {
-  Conflict out;
-  out.other = record;
-  bool const other_launch = [&] {
-    std::uint32_t const team =
-        is_operation(record) ? operations_[record.who & ~kOperationBit].info.team : team_of(record.who);
-    return infos_[team].launch != view.actor.team->launch;
-  }();
+/// The edge whose absence makes a conflict.
+std::string Checker::missing_edge(Record const& record, Record const& mine, View const& view) const {
+  OperationInfo const other = origin_of(record);
+  Team const& team = *view.actor.team;
+  bool const other_launch = infos_[other.team].launch != team.launch;
+  std::uint32_t const each = team.warps_per_cta;
+  if (ordered(record, view, false)) {
+    if (reads_changing_bytes(record, mine, view))
+      return "ld.global.nc may only read bytes that nobody writes while the kernel runs";
+    if ((mine.kind & kTensorMap) != 0)
+      return "the tensor map was written before, but no fence.proxy.tensormap::generic.acquire lies between";
+    return "the write is ordered before the copy, but no fence.proxy.async lies between them";
+  }
   if (is_operation(record)) {
-    OperationInfo const& info = operations_[record.who & ~kOperationBit].info;
-    out.team = info.team;
-    out.warp = info.warp;
-    out.lane = record.lanes != 0 ? std::countr_zero(record.lanes) : info.lane;
-  } else {
-    out.team = team_of(record.who);
-    out.warp = warp_of(record.who);
-    std::uint32_t lanes = record.lanes;
-    Clock const* const known =
-        view.group.now.part[kHappened] == nullptr ? nullptr : view.group.now.part[kHappened]->about(out.team);
-    for (std::uint32_t rest = lanes; rest != 0; rest &= rest - 1) {
-      int const lane = std::countr_zero(rest);
-      bool const own = out.team == view.actor.team->id && out.warp == view.actor.warp && lane == view.lane;
-      if (!own && !reaches(known, out.warp, 1u << lane, record.epoch)) {
-        out.lane = lane;
-        break;
-      }
-    }
-    if (out.lane < 0) out.lane = std::countr_zero(lanes);
+    return other_launch ? "the copy belongs to a launch that may still be running"
+                        : "the copy may still be in flight: this lane does not know of a wait that covers it";
   }
-  bool const fence_missing = needs_fence(record, mine.kind) && ordered(record, view, false);
-  std::uint32_t const each = view.actor.team->warps_per_cta;
-  if (reads_changing_bytes(record, mine, view) && ordered(record, view, false)) {
-    out.why = "ld.global.nc may only read bytes that nobody writes while the kernel runs";
-  } else if (fence_missing && (mine.kind & kTensorMap) != 0) {
-    out.why =
-        "the tensor map was written before, but no fence.proxy.tensormap::generic.acquire of it lies between";
-  } else if (fence_missing) {
-    out.why = "the write is ordered before the copy, but no fence.proxy.async lies between them";
-  } else if (is_operation(record)) {
-    out.why = other_launch
-                  ? "the copy belongs to a launch that may still be running"
-                  : "the copy may still be in flight: this lane does not know of a wait that covers it";
-  } else if (other_launch) {
-    out.why =
-        "the other launch may still be running: no griddepcontrol.wait, stream order or event lies between";
-  } else if (out.team != view.actor.team->id) {
-    out.why =
-        "nothing orders the two CTAs: a release at GPU scope after the one and an acquisition of it before "
-        "the "
-        "other are needed";
-  } else if (out.warp == view.actor.warp) {
-    out.why = "nothing orders the two lanes: bar.warp.sync or a barrier is needed between them";
-  } else if (out.warp / each != view.actor.warp / each) {
-    out.why =
-        "nothing orders the two CTAs of the cluster: barrier.cluster or an mbarrier is needed between them";
-  } else {
-    out.why = "no barrier, mbarrier phase, or release and acquire orders the one before the other";
-  }
-  return out;
+  if (other_launch)
+    return "the other launch may still be running: no griddepcontrol.wait, stream order or event lies "
+           "between";
+  if (other.team != team.id)
+    return "nothing orders the two CTAs: a release at GPU scope and an acquisition of it must lie between";
+  if (other.warp == view.actor.warp)
+    return "nothing orders the two lanes: bar.warp.sync or a barrier is needed between them";
+  if (other.warp / each != view.actor.warp / each)
+    return "nothing orders the two CTAs of the cluster: barrier.cluster or an mbarrier is needed between "
+           "them";
+  return "no barrier, mbarrier phase, or release and acquire orders the one before the other";
 }
 
-Checker::OperationInfo Checker::origin_of(Record const& record) const {
-  if (is_operation(record)) return operations_[record.who & ~kOperationBit].info;
-  return {.team = team_of(record.who), .warp = warp_of(record.who), .site = record.site};
+Conflict Checker::conflict(Record const& record, Record const& mine, View const& view) const {
+  OperationInfo const other = origin_of(record);
+  Conflict out{.other = record, .team = other.team, .warp = other.warp, .lane = other.lane, .why = {}};
+  if (record.lanes != 0) out.lane = std::countr_zero(record.lanes);
+  if (!is_operation(record)) {
+    // Of several lanes, one that is not ordered.
+    Clock const* const happened = view.group.now.part[kHappened].get();
+    Clock const* const known = happened == nullptr ? nullptr : happened->about(out.team);
+    for (std::uint32_t rest = record.lanes; rest != 0; rest &= rest - 1) {
+      int const lane = std::countr_zero(rest);
+      bool const own = out.team == view.actor.team->id && out.warp == view.actor.warp && lane == view.lane;
+      if (own || reaches(known, out.warp, 1u << lane, record.epoch)) continue;
+      out.lane = lane;
+      break;
+    }
+  }
+  out.why = missing_edge(record, mine, view);
+  return out;
 }
 
 /// ld.global.nc of bytes that the launch has written: the cache that it goes through may hold older ones, whatever the order.
@@ -360,8 +351,7 @@ std::optional<Conflict> Checker::end_of_cta(Team& team, std::uint32_t rank) {
   std::optional<Conflict> found;
   auto const look = [&](Record const& record) {
     if (record.who == 0 || found) return;
-    std::uint32_t const warp =
-        is_operation(record) ? operations_[record.who & ~kOperationBit].info.warp : warp_of(record.who);
+    std::uint32_t const warp = origin_of(record).warp;
     // Of the CTA's own accesses, only what copies are still to read.
     bool const own_read = is_operation(record) && (record.kind & (kRead | kStrong)) == kRead;
     if ((warp / team.warps_per_cta == rank && !own_read) || ordered(record, view, false)) return;

@@ -20,10 +20,15 @@ namespace deepwell::emu::race {
 
 /// What a thread knows. Every part flows along every edge between threads.
 enum Part {
-  kHappened,  // what happened before
-  kFenced,    // of that, what a proxy fence has made known to the async proxy
-  kPublished,  // of that, what a fence of GPU scope or wider has made ready for a relaxed store or atomic to publish
-  kSeen,  // what relaxed loads saw published and the next fence acquires
+  /// What happened before.
+  kHappened,
+  /// Of that, what a proxy fence has made known to the async proxy. Also what came along with a relaxed load and has not
+  /// happened before yet: it counts only together with kHappened.
+  kFenced,
+  /// Of kHappened, what a fence of GPU scope or wider has made ready for a relaxed store or atomic to publish.
+  kPublished,
+  /// What relaxed loads saw published and the next fence acquires.
+  kSeen,
   kParts,
 };
 struct Knowledge {
@@ -117,7 +122,6 @@ using SameValue = bool (*)(void const* context, int lane, int other);
 
 class Checker {
  public:
-  explicit Checker(std::size_t num_launches);
   /// Tells executions of instructions apart.
   std::uint32_t next_serial() { return ++serial_; }
 
@@ -144,11 +148,13 @@ class Checker {
   void fence(Actor const& actor, Scope scope);
   void proxy_fence(Actor const& actor);
   void tensor_map_fence(Actor const& actor, std::uint64_t address);
-  /// A strong access: publishes to the word with `release` (else what was known at the last fence, if it writes), acquires from it
-  /// with `acquire` (else at the next fence, if it reads). `replaces`: a plain store, not a read-modify-write.
+  /// A strong access to a word of memory.
   struct Strong {
-    bool reads = false, writes = false, acquire = false, release = false,
-         replaces = false;  // reads: and its result is used
+    bool reads = false;     // and uses what it read
+    bool writes = false;    // a compare that failed does not
+    bool acquire = false;   // else what it reads is acquired by the next fence
+    bool release = false;   // else it publishes what the last fence came after
+    bool replaces = false;  // a store, not a read-modify-write: what was released there before is gone
     Scope scope = Scope::kGpu;
   };
   void strong(Actor const& actor, int lane, Location const& where, Strong const& how);
@@ -247,6 +253,7 @@ class Checker {
              void const* context) const;
   void retire(Record& record, Record const& mine, View const& view, bool crowded) const;
   OperationInfo origin_of(Record const& record) const;
+  std::string missing_edge(Record const& record, Record const& mine, View const& view) const;
   Conflict conflict(Record const& record, Record const& mine, View const& view) const;
   View view_of(Actor const& actor, int lane) const;
   std::optional<Conflict> touch(Cell& cell, Records& records, Record const& mine, View const& view,

@@ -29,6 +29,15 @@ inline std::uint16_t scope_bits(Scope scope) {
   return static_cast<std::uint16_t>(static_cast<std::uint16_t>(scope) << kScopeShift);
 }
 
+/// An instruction of a launch of the list, in one word.
+inline constexpr std::uint32_t kPositionBits = 20;
+inline constexpr std::uint32_t kMaxLaunches = 1u << (32 - kPositionBits),
+                               kMaxInstructions = 1u << kPositionBits;
+inline std::uint32_t site_of(std::uint32_t launch, std::uint32_t position) {
+  return launch << kPositionBits | position;
+}
+inline std::uint32_t position_of(std::uint32_t site) { return site & (kMaxInstructions - 1); }
+
 inline constexpr std::uint32_t kOperationBit = 1u << 31;
 inline constexpr std::uint32_t kMaxTeams = 1u << 22, kMaxWarps = 1u << 9;
 
@@ -37,7 +46,7 @@ struct Record {
   std::uint32_t who = 0;     // 1 + warp + team * kMaxWarps, or an operation's number with kOperationBit
   Epoch epoch = 0;           // of the warp
   std::uint32_t lanes = 0;   // of the warp (for an operation: the lane that asked for these bytes)
-  std::uint32_t site = 0;    // the instruction: launch << 20 | position
+  std::uint32_t site = 0;    // the instruction, see site_of
   std::uint32_t serial = 0;  // of its execution
   std::uint16_t bytes = 0;   // of the 16
   std::uint16_t kind = 0;

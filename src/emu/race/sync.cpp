@@ -19,8 +19,6 @@ Knowledge Gathered::snapshot() const {
   return out;
 }
 
-Checker::Checker(std::size_t num_launches) { infos_.reserve(num_launches); }
-
 std::unique_ptr<Team> Checker::start_team(std::uint32_t launch, std::uint64_t cluster, std::uint32_t ctas,
                                           std::uint32_t warps_per_cta, std::uint32_t threads_per_cta,
                                           std::uint64_t shared_bytes, std::vector<bool> const& root) {
@@ -229,7 +227,8 @@ void Checker::fence(Actor const& actor, Scope scope) {
 void Checker::proxy_fence(Actor const& actor) {
   WarpClock& warp = actor.team->warps[actor.warp];
   for_groups(actor, [&](Group& group) {
-    group.now.part[kFenced] = group.now.part[kHappened];
+    ClockRef& fenced = group.now.part[kFenced];
+    fenced = joined(fenced, group.now.part[kHappened], actor.team->id);
     for (std::uint32_t rest = group.lanes; rest != 0; rest &= rest - 1)
       warp.fenced_own[std::countr_zero(rest)] = warp.epoch;
   });
@@ -269,7 +268,6 @@ void Checker::strong(Actor const& actor, int lane, Location const& where, Strong
     Released const in_cluster = how.scope >= Scope::kCluster ? narrow(cluster_key) : Released();
     Released const anywhere = how.scope >= Scope::kGpu ? word.wide : Released();
     for_groups(one, [&](Group& group) {
-      // What fences made known to the async proxy counts only together with what happened before.
       ClockRef& fenced = group.now.part[kFenced];
       for (Released const* from : {&in_cta, &in_cluster, &anywhere})
         fenced = joined(fenced, from->fenced, team);

@@ -249,18 +249,15 @@ void check_end(Cta& cta) {
   Launch const& launch = *cta.launch;
   if (!launch.options.check) return;
   check_unwaited_loads(cta);
-  auto const fail_cta = [&](Finding finding, std::string const& what) {
-    throw Report(
-        finding,
-        fmt::format("kernel {}, CTA ({},{},{}): {}", launch.kernel, cta.id[0], cta.id[1], cta.id[2], what),
-        std::string(launch.kernel));
-  };
-  if (launch.dependency != nullptr && launch.dependency->exists() && !cta.waited_for_grids) {
-    fail_cta(Finding::kDependency,
-             "the CTA ended without griddepcontrol.wait, in a launch that may overlap the one before it: the "
-             "launch "
-             "may be complete before that one is, and what follows waits only for this launch");
-  }
+  if (launch.dependency == nullptr || !launch.dependency->exists() || cta.waited_for_grids) return;
+  throw Report(
+      Finding::kDependency,
+      fmt::format(
+          "kernel {}, CTA ({},{},{}): the CTA ended without griddepcontrol.wait, in a launch that may "
+          "overlap the one before it: it may be complete before that one is, and what follows "
+          "waits only for it",
+          launch.kernel, cta.id[0], cta.id[1], cta.id[2]),
+      std::string(launch.kernel));
 }
 
 void fill_special(Warp& warp, SpecialUse const& use) {

@@ -13,6 +13,7 @@
 #include "emu/instr/kind.hpp"
 #include "emu/mem/memory.hpp"
 #include "emu/ptx/syntax.hpp"
+#include "emu/race/shadow.hpp"
 #include "emu/run/counters.hpp"
 #include "emu/run/decode.hpp"
 #include "emu/run/execute.hpp"
@@ -23,8 +24,6 @@ namespace deepwell::emu {
 namespace {
 
 constexpr std::uint64_t kDefaultMaxSteps = 2'000'000'000;
-// A site of the race checker has 12 bits for the launch and 20 for the instruction.
-constexpr std::size_t kMaxLaunches = 1 << 12, kMaxInstructions = 1 << 20;
 constexpr std::uint64_t kQuantum = 20'000;  // warp-instructions before a cluster is looked at
 constexpr std::uint64_t kMaxIdleQuanta =
     3'000;  // rounds in which every CTA only spins, before the run is stopped
@@ -327,9 +326,9 @@ std::unique_ptr<Launch> prepare(Module const& module, std::string_view kernel, L
     throw bad_argument("params", fmt::format("{} bytes", params.size()),
                        fmt::format("{} bytes for {}", function.param_bytes, function.name));
   }
-  DW_CHECK(function.code.size() < kMaxInstructions, kUnsupported,
+  DW_CHECK(function.code.size() < race::kMaxInstructions, kUnsupported,
            "kernel {}: {} instructions; {} are possible", function.name, function.code.size(),
-           kMaxInstructions - 1);
+           race::kMaxInstructions - 1);
   launch->params.assign(params.begin(), params.end());
   check_shape(*launch, function);
   fill_constants(*launch, impl, place_variables(impl, memory));
@@ -403,8 +402,8 @@ Statistics launch(Module const& module, std::string_view kernel, LaunchConfig co
 
 std::vector<Statistics> launch_list(std::span<GridLaunch const> launches, Memory& memory,
                                     Options const& options, Profile const& profile) {
-  DW_CHECK(launches.size() < kMaxLaunches, kBadArgument, "a list of {} launches; at most {} are possible",
-           launches.size(), kMaxLaunches - 1);
+  DW_CHECK(launches.size() < race::kMaxLaunches, kBadArgument,
+           "a list of {} launches; at most {} are possible", launches.size(), race::kMaxLaunches - 1);
   std::vector<std::unique_ptr<Launch>> prepared;
   for (std::size_t i = 0; i < launches.size(); ++i) {
     GridLaunch const& one = launches[i];

@@ -144,29 +144,37 @@ class ListRun {
     std::unique_ptr<Cluster> cluster;
   };
 
-  /// Whether the launch may begin; fixes what is complete then.
-  bool may_begin(std::size_t index) {
-    GridRun& grid = *grids_[index];
+  std::span<std::size_t const> events_of(std::size_t index) const {
+    return wanted_.empty() ? std::span<std::size_t const>() : wanted_[index].after;
+  }
+
+  bool may_begin(std::size_t index) const {
+    GridRun const& grid = *grids_[index];
     if (grid.has_started) return true;
-    std::vector<bool> root(grids_.size());
-    if (!wanted_.empty()) {
-      for (std::size_t const other : wanted_[index].after) {
-        if (!grids_[other]->is_complete()) return false;
-        GridRun::merge(root, grids_[other]->known_when_complete());
-      }
+    for (std::size_t const other : events_of(index)) {
+      if (!grids_[other]->is_complete()) return false;
     }
-    if (grid.programmatic) {
-      if (!grid.previous->has_started || !dependents_may_start(*grid.previous)) return false;
-      GridRun::merge(root, grid.previous->root);
-    } else {
-      for (GridRun* before = grid.previous; before != nullptr; before = before->previous) {
-        if (!before->is_complete()) return false;
-        GridRun::merge(root, before->known_when_complete());
-      }
+    if (grid.programmatic) return grid.previous->has_started && dependents_may_start(*grid.previous);
+    for (GridRun const* before = grid.previous; before != nullptr; before = before->previous) {
+      if (!before->is_complete()) return false;
     }
-    grid.root = std::move(root);
-    grid.has_started = true;
     return true;
+  }
+
+  /// Fixes what is complete when the launch begins.
+  void begin(std::size_t index) {
+    GridRun& grid = *grids_[index];
+    if (grid.has_started) return;
+    grid.has_started = true;
+    grid.root.resize(grids_.size());
+    for (std::size_t const other : events_of(index))
+      GridRun::merge(grid.root, grids_[other]->known_when_complete());
+    if (grid.programmatic) {
+      GridRun::merge(grid.root, grid.previous->root);
+    } else {
+      for (GridRun const* before = grid.previous; before != nullptr; before = before->previous)
+        GridRun::merge(grid.root, before->known_when_complete());
+    }
   }
 
   /// Every CTA has issued griddepcontrol.launch_dependents or ended.
@@ -182,26 +190,28 @@ class ListRun {
   /// Room on the board, in parts of it that the resident clusters of each launch take.
   bool has_room(GridRun const& grid) const {
     double taken = 0;
-    for (auto const& other : grids_)
-      taken += static_cast<double>(other->resident()) / static_cast<double>(other->resident_limit());
-    return taken == 0 || taken + 1.0 / static_cast<double>(grid.resident_limit()) <= 1.0 + 1e-9;
+    for (Entry const& entry : resident_) taken += 1.0 / static_cast<double>(entry.grid->resident_limit());
+    return resident_.empty() || taken + 1.0 / static_cast<double>(grid.resident_limit()) <= 1.0 + 1e-9;
   }
 
-  void start_one(GridRun& grid) { resident_.push_back({&grid, grid.start_next(race_)}); }
+  void start_one(std::size_t index) {
+    begin(index);
+    resident_.push_back({grids_[index].get(), grids_[index]->start_next(race_)});
+  }
 
   void start_what_may() {
     for (std::size_t i = 0; i < grids_.size(); ++i) {
-      GridRun& grid = *grids_[i];
+      GridRun const& grid = *grids_[i];
       while (!grid.all_started() && grid.resident() < policy_.resident && may_begin(i) && has_room(grid))
-        start_one(grid);
+        start_one(i);
     }
   }
 
   bool start_another() {
     for (std::size_t i = 0; i < grids_.size(); ++i) {
-      GridRun& grid = *grids_[i];
+      GridRun const& grid = *grids_[i];
       if (grid.all_started() || !may_begin(i) || !has_room(grid)) continue;
-      start_one(grid);
+      start_one(i);
       return true;
     }
     return false;
@@ -229,7 +239,7 @@ std::vector<Statistics> run_list(std::span<std::unique_ptr<Launch> const> launch
                                  std::span<GridLaunch const> wanted, Options const& options) {
   std::vector<Launch const*> all;
   for (auto const& launch : launches) all.push_back(launch.get());
-  race::Checker race(launches.size());
+  race::Checker race;
   for (std::size_t i = 0; i < launches.size(); ++i) {
     launches[i]->index = static_cast<std::uint32_t>(i);
     launches[i]->launches = &all;

@@ -201,7 +201,8 @@ struct Warp {
                        Finding finding = Finding::kProgram);
 
 /// "kernel k, CTA (0,0,0), warp 1, lane 2 (thread (34,0,0)), k.ptx:12 `st...` (k.cu:7)"; lane -1: none in particular.
-std::string describe_place(Cta const& cta, int warp_id, int lane, Instr const& instr);
+std::string describe_place(Launch const& launch, std::array<std::uint32_t, 3> const& cta, int warp_id,
+                           int lane, Instr const& instr);
 /// Coordinates in its CTA of a lane.
 std::array<std::uint32_t, 3> thread_of(Launch const& launch, int warp_id, int lane);
 

@@ -36,17 +36,16 @@ std::string describe_actor(Launch const& launch, std::uint32_t team, std::uint32
   race::Checker::TeamInfo const& info = launch.race->team_info(team);
   Launch const& of = *launch.launches->at(info.launch);
   std::uint32_t const rank = warp / info.warps_per_cta;
-  Cta cta;
-  cta.launch = &of;
   auto const& shape = of.config.cluster;
   std::array<std::uint64_t, 3> const at = {info.cluster % of.cluster_grid[0],
                                            info.cluster / of.cluster_grid[0] % of.cluster_grid[1],
                                            info.cluster / of.cluster_grid[0] / of.cluster_grid[1]};
   std::array<std::uint32_t, 3> const inside = {rank % shape[0], rank / shape[0] % shape[1],
                                                rank / shape[0] / shape[1]};
-  for (std::size_t d = 0; d < 3; ++d) cta.id[d] = static_cast<std::uint32_t>(at[d]) * shape[d] + inside[d];
-  std::string out = describe_place(cta, static_cast<int>(warp % info.warps_per_cta), lane,
-                                   of.function->code[site & 0xfffff]);
+  std::array<std::uint32_t, 3> id;
+  for (std::size_t d = 0; d < 3; ++d) id[d] = static_cast<std::uint32_t>(at[d]) * shape[d] + inside[d];
+  std::string out = describe_place(of, id, static_cast<int>(warp % info.warps_per_cta), lane,
+                                   of.function->code[race::position_of(site)]);
   if (of.launches->size() > 1) out = fmt::format("launch {}, {}", info.launch, out);
   return out;
 }
@@ -64,8 +63,8 @@ std::string describe_actor(Launch const& launch, std::uint32_t team, std::uint32
                   describe_actor(launch, conflict.team, conflict.warp, conflict.lane, conflict.other.site));
   text += fmt::format("\n  missing: {}", conflict.why);
   if (auto const next = launch.race->published_by(conflict)) {
-    Instr const& event =
-        launch.launches->at(launch.race->team_info(conflict.team).launch)->function->code[*next & 0xfffff];
+    Instr const& event = launch.launches->at(launch.race->team_info(conflict.team).launch)
+                             ->function->code[race::position_of(*next)];
     text += fmt::format("\n  what that warp did next to order its accesses: line {} `{}`", event.info->line,
                         event.info->text);
   } else if ((conflict.other.kind & race::kDelayed) == 0) {
@@ -134,7 +133,7 @@ race::Actor actor_of(Warp const& warp, Instr const& instr, Mask lanes) {
           .warp = warp.cta->rank * static_cast<std::uint32_t>(warp.cta->warps.size()) +
                   static_cast<std::uint32_t>(warp.id),
           .lanes = lanes,
-          .site = warp.launch->index << 20 | position,
+          .site = race::site_of(warp.launch->index, position),
           .serial = warp.launch->race->next_serial()};
 }
 

@@ -22,15 +22,16 @@ char const* name_of(Finding finding) {
   return "?";
 }
 
-std::string describe_place(Cta const& cta, int warp_id, int lane, Instr const& instr) {
+std::string describe_place(Launch const& launch, std::array<std::uint32_t, 3> const& cta, int warp_id,
+                           int lane, Instr const& instr) {
   InstrText const& info = *instr.info;
-  std::string where = fmt::format("kernel {}, CTA ({},{},{}), warp {}", cta.launch->kernel, cta.id[0],
-                                  cta.id[1], cta.id[2], warp_id);
+  std::string where =
+      fmt::format("kernel {}, CTA ({},{},{}), warp {}", launch.kernel, cta[0], cta[1], cta[2], warp_id);
   if (lane >= 0) {
-    auto const tid = thread_of(*cta.launch, warp_id, lane);
+    auto const tid = thread_of(launch, warp_id, lane);
     where += fmt::format(", lane {} (thread ({},{},{}))", lane, tid[0], tid[1], tid[2]);
   }
-  Module::Impl const& module = cta.launch->module->impl();
+  Module::Impl const& module = launch.module->impl();
   where += fmt::format(", {}:{} `{}`", module.source_name, info.line, info.text);
   if (info.source_file != 0) {
     auto const file = module.files.find(info.source_file);
@@ -40,8 +41,10 @@ std::string describe_place(Cta const& cta, int warp_id, int lane, Instr const& i
 }
 
 void fail(Warp& warp, Instr const& instr, int lane, std::string const& message, Finding finding) {
-  throw Report(finding, fmt::format("{}: {}", describe_place(*warp.cta, warp.id, lane, instr), message),
-               std::string(warp.launch->kernel));
+  throw Report(
+      finding,
+      fmt::format("{}: {}", describe_place(*warp.launch, warp.cta->id, warp.id, lane, instr), message),
+      std::string(warp.launch->kernel));
 }
 
 void Warp::report_poison(Instr const& instr, Value const& value, Mask mask, char const* what) {

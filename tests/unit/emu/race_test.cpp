@@ -49,7 +49,7 @@ TEST(Clocks, OtherTeamsAreKeptApart) {
 /// Two CTAs of two warps, as two teams of one launch, and one more team of a second launch.
 class Races : public ::testing::Test {
  protected:
-  Races() : checker(2) {
+  Races() {
     for (int t = 0; t < 2; ++t) teams.push_back(checker.start_team(0, t, 1, 2, 64, 1024, {false, false}));
     teams.push_back(checker.start_team(1, 0, 1, 2, 64, 1024, {false, false}));
   }
