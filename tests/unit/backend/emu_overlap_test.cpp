@@ -10,90 +10,31 @@
 
 #include "backend/emu/emu_backend.hpp"
 #include "base/log.hpp"
+#include "launch_kernels.hpp"
 
 namespace deepwell {
 namespace {
 
 using ::testing::HasSubstr;
 
-// write: d[i] = i by 32 threads. read_after_wait, read_before_wait: e[i] = d[i]. no_wait: ends without the wait.
-// count: *e += 1. hold: *d = 1, then waits until *e is not 0, then writes the 32 words at f.
-constexpr char const* kPtx = R"(
-.version 8.8
-.target sm_120a
-.address_size 64
-.visible .entry write(.param .u64 d, .param .u64 e, .param .u64 f) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  ld.param.u64 %rd1, [d];
-  mov.u32 %r1, %tid.x;
-  mul.wide.u32 %rd2, %r1, 4;
-  add.u64 %rd1, %rd1, %rd2;
-  griddepcontrol.launch_dependents;
-  griddepcontrol.wait;
-  st.global.u32 [%rd1], %r1;
-  ret;
-}
-.visible .entry read_after_wait(.param .u64 d, .param .u64 e, .param .u64 f) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  ld.param.u64 %rd1, [d];
-  ld.param.u64 %rd3, [e];
-  mov.u32 %r1, %tid.x;
-  mul.wide.u32 %rd2, %r1, 4;
-  add.u64 %rd1, %rd1, %rd2;
-  add.u64 %rd3, %rd3, %rd2;
-  griddepcontrol.wait;
-  ld.global.u32 %r2, [%rd1];
-  st.global.u32 [%rd3], %r2;
-  ret;
-}
-.visible .entry read_before_wait(.param .u64 d, .param .u64 e, .param .u64 f) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  ld.param.u64 %rd1, [d];
-  ld.param.u64 %rd3, [e];
-  mov.u32 %r1, %tid.x;
-  mul.wide.u32 %rd2, %r1, 4;
-  add.u64 %rd1, %rd1, %rd2;
-  add.u64 %rd3, %rd3, %rd2;
-  ld.global.u32 %r2, [%rd1];
-  griddepcontrol.wait;
-  st.global.u32 [%rd3], %r2;
-  ret;
-}
-.visible .entry no_wait(.param .u64 d, .param .u64 e, .param .u64 f) {
-  griddepcontrol.launch_dependents;
-  ret;
-}
-.visible .entry count(.param .u64 d, .param .u64 e, .param .u64 f) {
-  .reg .b32 %r<2>;
-  .reg .b64 %rd<2>;
-  ld.param.u64 %rd1, [e];
-  griddepcontrol.wait;
-  red.global.add.u32 [%rd1], 1;
-  ret;
-}
-.visible .entry hold(.param .u64 d, .param .u64 e, .param .u64 f) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<6>;
-  .reg .pred %p;
-  ld.param.u64 %rd1, [d];
-  ld.param.u64 %rd3, [e];
-  ld.param.u64 %rd4, [f];
-  mov.u32 %r1, 1;
-  st.release.sys.global.u32 [%rd1], %r1;
+using namespace deepwell::testing;
+
+// write: d[i] = i. read_after_wait, read_before_wait: e[i] = d[i]. no_wait: ends without the wait. count: *e += 1. hold: *d = 1,
+// then waits until *e is not 0, then writes the words at f.
+std::string const kPtx =
+    ptx_head() + launch_kernel("write", kLaunchDependents + kWait + "  st.global.u32 [%rd5], %r1;\n") +
+    launch_kernel("read_after_wait", kWait + kReadD + kWriteE) +
+    launch_kernel("read_before_wait", kReadD + kWait + kWriteE) +
+    launch_kernel("no_wait", kLaunchDependents) +
+    launch_kernel("count", kWait + "  red.global.add.u32 [%rd3], 1;\n") +
+    launch_kernel("hold", R"(  mov.u32 %r2, 1;
+  st.release.sys.global.u32 [%rd1], %r2;
 AGAIN:
   ld.acquire.sys.global.u32 %r2, [%rd3];
   setp.eq.u32 %p, %r2, 0;
   @%p bra AGAIN;
-  mov.u32 %r1, %tid.x;
-  mul.wide.u32 %rd2, %r1, 4;
-  add.u64 %rd4, %rd4, %rd2;
-  st.global.u32 [%rd4], %r1;
-  ret;
-}
-)";
+  st.global.u32 [%rd7], %r1;
+)");
 
 constexpr std::size_t kBytes = 128;
 

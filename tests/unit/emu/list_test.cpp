@@ -4,93 +4,31 @@
 #include <cstring>
 
 #include "emu/emu.hpp"
+#include "launch_kernels.hpp"
 
 namespace deepwell::emu {
 namespace {
 
-// write: d[i] = i + 1 by 32 threads. read: e[i] = d[i]. The variants differ in where they deal with other launches.
-char const* const kText = R"(.version 8.8
-.target sm_120a
-.address_size 64
-.visible .entry write(.param .u64 d, .param .u64 e) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  ld.param.u64 %rd1, [d];
-  mov.u32 %r1, %tid.x;
-  mul.wide.u32 %rd2, %r1, 4;
-  add.u64 %rd1, %rd1, %rd2;
-  griddepcontrol.launch_dependents;
-  add.u32 %r2, %r1, 1;
-  st.global.u32 [%rd1], %r2;
-  ret;
-}
-.visible .entry read_after_wait(.param .u64 d, .param .u64 e) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  ld.param.u64 %rd1, [d];
-  ld.param.u64 %rd3, [e];
-  mov.u32 %r1, %tid.x;
-  mul.wide.u32 %rd2, %r1, 4;
-  add.u64 %rd1, %rd1, %rd2;
-  add.u64 %rd3, %rd3, %rd2;
-  griddepcontrol.launch_dependents;
-  griddepcontrol.wait;
-  ld.global.u32 %r2, [%rd1];
-  st.global.u32 [%rd3], %r2;
-  ret;
-}
-.visible .entry read_before_wait(.param .u64 d, .param .u64 e) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  ld.param.u64 %rd1, [d];
-  ld.param.u64 %rd3, [e];
-  mov.u32 %r1, %tid.x;
-  mul.wide.u32 %rd2, %r1, 4;
-  add.u64 %rd1, %rd1, %rd2;
-  add.u64 %rd3, %rd3, %rd2;
-  ld.global.u32 %r2, [%rd1];
-  griddepcontrol.wait;
-  st.global.u32 [%rd3], %r2;
-  ret;
-}
-.visible .entry nothing(.param .u64 d, .param .u64 e) {
-  griddepcontrol.launch_dependents;
-  ret;
-}
-.visible .entry wait_for_flag(.param .u64 d, .param .u64 e) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  .reg .pred %p;
-  ld.param.u64 %rd1, [d];
-  griddepcontrol.launch_dependents;
-AGAIN:
-  ld.acquire.gpu.global.u32 %r1, [%rd1];
-  setp.eq.u32 %p, %r1, 0;
+using namespace deepwell::testing;
+
+// write: d[i] = i + 1. read: e[i] = d[i]. The variants differ in where they deal with other launches.
+std::string const kText =
+    ptx_head() +
+    launch_kernel("write", kLaunchDependents + "  add.u32 %r2, %r1, 1;\n  st.global.u32 [%rd5], %r2;\n") +
+    launch_kernel("read_after_wait", kLaunchDependents + kWait + kReadD + kWriteE) +
+    launch_kernel("read_before_wait", kReadD + kWait + kWriteE) +
+    launch_kernel("nothing", kLaunchDependents) + launch_kernel("wait_for_flag", kLaunchDependents + R"(AGAIN:
+  ld.acquire.gpu.global.u32 %r2, [%rd1];
+  setp.eq.u32 %p, %r2, 0;
   @%p bra AGAIN;
-  ret;
-}
-.visible .entry set_flag(.param .u64 d, .param .u64 e) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  ld.param.u64 %rd1, [d];
-  mov.u32 %r1, 1;
-  st.release.gpu.global.u32 [%rd1], %r1;
-  griddepcontrol.wait;
-  ret;
-}
-.visible .entry tickets(.param .u64 d, .param .u64 e) {
-  .reg .b32 %r<4>;
-  .reg .b64 %rd<4>;
-  ld.param.u64 %rd1, [d];
-  ld.param.u64 %rd3, [e];
-  mov.u32 %r1, %ctaid.x;
-  mul.wide.u32 %rd2, %r1, 4;
+)") +
+    launch_kernel("set_flag", "  mov.u32 %r2, 1;\n  st.release.gpu.global.u32 [%rd1], %r2;\n" + kWait) +
+    launch_kernel("tickets", R"(  mov.u32 %r2, %ctaid.x;
+  mul.wide.u32 %rd2, %r2, 4;
   add.u64 %rd3, %rd3, %rd2;
-  atom.add.u32 %r2, [%rd1], 1;
-  st.global.u32 [%rd3], %r2;
-  ret;
-}
-)";
+  atom.add.u32 %r3, [%rd1], 1;
+  st.global.u32 [%rd3], %r3;
+)");
 
 class Lists : public ::testing::Test {
  protected:
@@ -104,7 +42,7 @@ class Lists : public ::testing::Test {
     GridLaunch out;
     out.module = module;
     out.kernel = kernel;
-    out.params.resize(16);
+    out.params.resize(24);
     out.config.block = {32, 1, 1};
     std::memcpy(out.params.data(), &d, 8);
     std::memcpy(out.params.data() + 8, &e, 8);
