@@ -22,7 +22,8 @@ inline std::string launch_kernel(std::string const& name, std::string const& bod
   add.u64 %rd5, %rd1, %rd2;
   add.u64 %rd6, %rd3, %rd2;
   add.u64 %rd7, %rd4, %rd2;
-)" + body + "  ret;\n}\n";
+)" + body +
+         "  ret;\n}\n";
 }
 
 /// e[tid] = d[tid].

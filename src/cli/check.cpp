@@ -217,8 +217,11 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
   std::vector<check::Case> cases;
   for (Item const& item : items) cases.push_back(item.what);
   check::build_kernels(context, cases);
-  EmuBackend const* const backend = counting_backend(options, context);
   check::Schedules const schedules{.first = options.schedule, .count = options.seeds};
+  bool const explores = schedules.first != 0 || schedules.count != 1;
+  if (explores && !context.backend().set_schedule(schedules.first))
+    throw bad_argument("--seeds, --schedule", context.device().id, "an emulated device (emu:...)");
+  EmuBackend const* const backend = counting_backend(options, context);
   Report report(options, context.device().id);
   {
     Progress progress("checking", items.size());
@@ -325,9 +328,10 @@ void add_check_command(CLI::App& app) {
   command->add_option("--filter", options->filter, "Only cases whose name contains this text");
   command->add_flag("--quick", options->quick, "A few cases of each kind");
   command->add_flag("--list", options->list, "Print the names of the cases and run nothing");
-  command->add_flag("--mutate", options->mutate, "Prove that wrong answers are rejected");
   command->add_flag("--stats", options->stats,
                     "Also count, on an emulated device: MMAs, sectors, bank conflicts, waits");
+  command->add_flag("--mutate", options->mutate, "Prove that wrong answers are rejected")
+      ->excludes("--seeds", "--schedule", "--stats");
   command->add_flag("--json", options->json, "One JSON object a line");
   command->callback([options] {
     ThreadPool pool;

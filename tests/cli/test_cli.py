@@ -198,12 +198,12 @@ class Emulate(unittest.TestCase):
         layout = ("check", "--op", "layout", "--filter", "mn 131 k 416 per 1x128", "--seeds", "3", "--device")
         result = run(*layout, "emu:sm_121a")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        result = run(*layout, "null:sm_120a")
-        self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
-        self.assertIn("no emulated device", result.stdout)
-        result = run("check", "--filter", "exact 3x40x64", "--device", "null:sm_120a", "--seeds", "5")
-        self.assertNotEqual(result.returncode, 0)
-        self.assertIn("no emulated device", result.stdout + result.stderr)
+        for refused in (("--device", "null:sm_120a", "--seeds", "5"), ("--device", "null:sm_120a", "--schedule", "2"),
+                        ("--mutate", "--seeds", "5"), ("--seeds", "0")):
+            with self.subTest(refused):
+                result = run("check", "--filter", "exact 3x40x64", *refused)
+                self.assertEqual((result.returncode, result.stdout), (2, ""), result.stderr)
+                self.assertIn("--se" if "--seeds" in refused else "--schedule", result.stderr)
 
     def test_stats_count_sectors(self):
         arguments = ("--param", "buffer:128:iota", "--param", "u32:32", "--stats")
