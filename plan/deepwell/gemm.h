@@ -28,26 +28,25 @@ struct GemmPlan {
   int tile_rows, tile_cols;    // CTA tile: rows of x, rows of y
   int warps_rows, warps_cols;  // how the math warps split the tile
   int stages;                  // depth of the ring
-  bool
-      native_e2m1;  // e2m1 stays in its container in a mixed product; else it is widened to e4m3 (same value)
-  bool
-      every_reader_arrives;  // each lane releases a stage by itself (for tools that do not follow __syncwarp)
+  // e2m1 stays in its container in a mixed product; else it is widened to e4m3 (same value).
+  bool native_e2m1;
+  // Each lane releases a stage by itself, for tools that do not follow __syncwarp.
+  bool every_reader_arrives;
   bool operator==(GemmPlan const&) const = default;
 };
 
 // The one list of the fields: text, key, hash and printer are made from it. V(type, name).
-#define DW_GEMM_PLAN_FIELDS(V) \
-  V(Dtype, x)                  \
-  V(Dtype, y)                  \
-  V(Dtype, d)                  \
-  V(ScaleKind, x_scale)        \
-  V(ScaleKind, y_scale)        \
-  V(int, x_gran_k)             \
-  V(int, y_gran_k)             \
-  V(bool, swap)                \
-  V(int, tile_rows)            \
-  V(int, tile_cols)            \
-  V(int, warps_rows) V(int, warps_cols) V(int, stages) V(bool, native_e2m1) V(bool, every_reader_arrives)
+// clang-format off
+#define DW_GEMM_PLAN_FIELDS(V)                                        \
+  V(Dtype, x) V(Dtype, y) V(Dtype, d)                                 \
+  V(ScaleKind, x_scale) V(ScaleKind, y_scale)                         \
+  V(int, x_gran_k) V(int, y_gran_k)                                   \
+  V(bool, swap)                                                       \
+  V(int, tile_rows) V(int, tile_cols)                                 \
+  V(int, warps_rows) V(int, warps_cols)                               \
+  V(int, stages)                                                      \
+  V(bool, native_e2m1) V(bool, every_reader_arrives)
+// clang-format on
 
 DW_HD constexpr int math_warps(GemmPlan const& p) { return p.warps_rows * p.warps_cols; }
 /// One warp loads. Beside the eight math warps of a large tile it stands in a warpgroup of its own, whose registers go to the
