@@ -73,6 +73,12 @@ DW_API char const* dw_error_expected(void);
 
 DW_API char const* dw_version(void);
 
+/* ---- Options ---- */
+
+/* Sets an option of docs/options.md ("DEEPWELL_CACHE_DIR") for this process, before its environment; NULL: as if never set here.
+ * What has been read already stays as it is. */
+DW_API dw_status dw_set_option(char const* name, char const* value);
+
 /* ---- Contexts ---- */
 
 typedef struct dw_context dw_context;

@@ -4,9 +4,11 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/options.hpp"
 #include "deepwell/deepwell.h"
 #include "deepwell/notes.h"
 #include "ops/einsum/einsum.hpp"
@@ -210,6 +212,19 @@ char const* dw_error_argument(void) { return last_error.argument.c_str(); }
 char const* dw_error_got(void) { return last_error.got.c_str(); }
 char const* dw_error_expected(void) { return last_error.expected.c_str(); }
 char const* dw_version(void) { return "0.1.0"; }
+
+dw_status dw_set_option(char const* name, char const* value) {
+  return guarded([&] {
+    std::string_view const wanted = &present(name, "name");
+    for (OptionRow const& row : option_table()) {
+      if (row.name != wanted) continue;
+      set_option(row.id, value == nullptr ? std::nullopt : std::optional<std::string>(value));
+      return;
+    }
+    throw bad_argument("name", std::string(wanted),
+                       "an option of docs/options.md, such as DEEPWELL_CACHE_DIR");
+  });
+}
 
 dw_status dw_context_create(char const* device, dw_context** out) {
   return guarded(

@@ -213,4 +213,19 @@ TEST(CApiContext, BadDevices) {
   EXPECT_STREQ(dw_version(), "0.1.0");
 }
 
+TEST(CApiOptions, SetByName) {
+  EXPECT_EQ(dw_set_option("DEEPWELL_NO_SUCH", "1"), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "name");
+  EXPECT_STREQ(dw_error_got(), "DEEPWELL_NO_SUCH");
+  EXPECT_EQ(dw_set_option(nullptr, "1"), DW_BAD_ARGUMENT);
+  // An emulated device reads this one when it is made.
+  ASSERT_EQ(dw_set_option("DEEPWELL_THREADS", "-3"), DW_OK);
+  dw_context* context = nullptr;
+  EXPECT_EQ(dw_context_create("emu:sm_120a", &context), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "DEEPWELL_THREADS");
+  ASSERT_EQ(dw_set_option("DEEPWELL_THREADS", nullptr), DW_OK);
+  ASSERT_EQ(dw_context_create("emu:sm_120a", &context), DW_OK) << dw_error_message();
+  dw_context_destroy(context);
+}
+
 }  // namespace
