@@ -119,11 +119,11 @@ Dtype dtype_of(dw_tensor const& tensor, char const* name) {
 bool is_host(dw_tensor const& tensor) { return tensor.device.device_type == DW_DEVICE_CPU; }
 
 /// Tensors live on the context's device: CUDA memory of its number, or extension memory for an emulated one, which takes host
-/// memory too.
+/// memory too; so does a device that runs nothing.
 void check_device(Context& context, dw_tensor const& tensor, char const* name) {
   std::string const& id = context.device().id;
   bool const cuda = id.starts_with("cuda");
-  if (is_host(tensor) && id.starts_with("emu:")) return;
+  if (is_host(tensor) && !cuda) return;
   int const type = cuda ? DW_DEVICE_CUDA : DW_DEVICE_EXTENSION;
   int number = 0;
   if (std::size_t const colon = id.find(':'); cuda && colon != std::string::npos)
@@ -229,7 +229,7 @@ void run_staged(Context& context, void* stream, std::initializer_list<Operand> o
     if (operand.tensor != nullptr && is_host(*operand.tensor))
       host.push_back({.name = operand.name, .view = operand.view, .written = operand.written});
   }
-  if (host.empty()) return run();
+  if (host.empty() || !context.backend().needs_code()) return run();
   Staging staging(context, stream);
   staging.copy_in(host);
   try {
