@@ -6,29 +6,37 @@ results compare bitwise after one rounding to d's type.
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+# Where tests put their tensors: the CPU, whose tensors run on emulated devices, or "cuda" (SM 9.0 or 12.x).
+DEVICE = os.environ.get("DEEPWELL_TEST_DEVICE", "cpu")
+torch.set_default_device(DEVICE)
 
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=torch.float64)
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def integers(low: int, high: int, shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+    """Random integers from low to high - 1, the same on every device."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randint(low, high, shape, generator=generator, dtype=dtype, device="cpu").to(DEVICE)
 
 
 def e4m3(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     """Integers from -8 to 8, different from row to row and from column to column."""
-    return torch.randint(-8, 9, shape, generator=generator(seed)).float().to(torch.float8_e4m3fn)
+    return integers(-8, 9, shape, seed).float().to(torch.float8_e4m3fn)
 
 
 def e2m1(rows: int, k: int, seed: int) -> torch.Tensor:
     """[rows, k / 2] int8, two codes a byte, the even element in the low half."""
-    codes = torch.randint(0, 16, (rows, k), generator=generator(seed), dtype=torch.uint8)
+    codes = integers(0, 16, (rows, k), seed, torch.uint8)
     return (codes[:, 0::2] | codes[:, 1::2] << 4).view(torch.int8)
 
 
 def exponents(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     """Biased exponents of 1/4 to 4."""
-    return torch.randint(125, 130, shape, generator=generator(seed), dtype=torch.uint8)
+    return integers(125, 130, shape, seed, torch.uint8)
 
 
 def values(operand: torch.Tensor) -> torch.Tensor:

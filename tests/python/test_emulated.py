@@ -1,4 +1,7 @@
-"""The shipped kernels on CPU tensors: every operand pair, scale form and shape of call, bitwise against double precision."""
+"""The shipped kernels from Python: every operand pair, scale form and shape of call, bitwise against double precision.
+
+On CPU tensors, which run on emulated boards; with DEEPWELL_TEST_DEVICE=cuda the same on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,21 @@ from deepwell import errors
 POISON = -12345.0
 
 
-@pytest.fixture(params=["emu:sm_120a", "emu:sm_121a"], autouse=True)
+EMULATED = ref.DEVICE == "cpu"
+
+
+@pytest.fixture(params=["emu:sm_120a", "emu:sm_121a"] if EMULATED else ["cuda"], autouse=True)
 def device(request):
+    if not EMULATED:
+        yield request.param
+        return
     with deepwell.device(request.param):
         yield request.param
+
+
+def block_scaled() -> bool:
+    """Whether FP32 scales are packed for the device; on SM 9.0 they stay."""
+    return EMULATED or torch.cuda.get_device_capability()[0] >= 10
 
 
 def operand(kind: str, rows: int, k: int, seed: int) -> torch.Tensor:
@@ -48,7 +62,10 @@ def test_linear_as_serving_code_calls_it(m):
         sf=ref.scale_values(exponent_b).float()[None], mn=n, k=k, recipe=(1, 128, 128), num_groups=1, is_sfa=False,
         disable_ue8m0_cast=False,
     )[0]
-    assert weight_scale.dtype == torch.int32 and weight_scale.shape == (n, 1)
+    if block_scaled():
+        assert weight_scale.dtype == torch.int32 and weight_scale.shape == (n, 1)
+    else:
+        assert weight_scale.dtype == torch.float32 and weight_scale.shape == (2, k // 128)
     d = torch.full((m, n), POISON, dtype=torch.bfloat16)
     deep_gemm.fp8_gemm_nt((a, ref.packed(exponent_a)), (b, weight_scale), d, disable_ue8m0_cast=False)
     want = ref.gemm(a, exponent_a, b, exponent_b, (1, 128), (128, 128))
@@ -61,7 +78,7 @@ def test_strided_output_and_addend_keep_what_lies_between():
     exponent_a, exponent_b = ref.exponents((m, 1), 3), ref.exponents((n, 1), 4)
     storage = torch.full((m + 2, n + 24), POISON, dtype=torch.float32)
     d = storage[1:-1, 8 : 8 + n]
-    c = torch.randint(-100, 100, (m, n), generator=ref.generator(5)).float()
+    c = ref.integers(-100, 100, (m, n), 5).float()
     deep_gemm.fp8_gemm_nt(
         (a, ref.packed(exponent_a)), (b, ref.packed(exponent_b)), d, c=c, recipe=(1, 1, 128)
     )
@@ -153,8 +170,8 @@ def test_without_a_device_the_error_says_how_to_choose_one(monkeypatch):
     token = deepwell._devices._chosen.set(None)
     try:
         with pytest.raises(errors.BadArgumentError) as caught:
-            a = ref.e4m3((4, 128), 1)
-            deep_gemm.fp8_gemm_nt((a, torch.ones(4, 1)), (a, torch.ones(4, 1)), torch.zeros(4, 4), recipe=(1, 1, 128))
+            a, scale = ref.e4m3((4, 128), 1).cpu(), torch.ones(4, 1, device="cpu")
+            deep_gemm.fp8_gemm_nt((a, scale), (a, scale), torch.zeros(4, 4, device="cpu"), recipe=(1, 1, 128))
         assert "DEEPWELL_DEVICE=emu:sm_120a" in caught.value.expected
         with pytest.raises(errors.BadArgumentError):
             with deepwell.device("cuda:0"):
