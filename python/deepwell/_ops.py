@@ -23,6 +23,14 @@ from . import _other, _runtime, errors
 _library = torch.library.Library("deepwell", "DEF")
 
 
+def _elsewhere(name: str):
+    """The other DeepGEMM's function, for a device that Deepwell does not serve."""
+    function = _other.attribute(name)
+    if function is None:
+        raise _other.nobody(name, "Deepwell has no kernels for the device of these tensors")
+    return function
+
+
 def _define(schema: str, implementation, fake) -> None:
     name = schema.partition("(")[0]
     _library.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
@@ -39,7 +47,7 @@ _OPERANDS = "Tensor a, Tensor a_scale, Tensor b, Tensor b_scale"
 
 def _gemm_into(a, a_scale, b, b_scale, d, c=None, recipe=None, recipe_a=None, recipe_b=None) -> None:
     if not _runtime.fp8_fp4_gemm_nt(a, a_scale, b, b_scale, d, c, recipe, recipe_a, recipe_b, False):
-        _other.function("fp8_fp4_gemm_nt")(
+        _elsewhere("fp8_fp4_gemm_nt")(
             (a, a_scale), (b, b_scale), d, c=c, recipe=recipe, recipe_a=recipe_a, recipe_b=recipe_b
         )
 
@@ -75,7 +83,7 @@ _DEFAULT_RECIPE = (1, 128, 128)
 
 def _einsum_into(equation, a, a_scale, b, b_scale, d, c=None, recipe=_DEFAULT_RECIPE) -> None:
     if not _runtime.fp8_einsum(equation, a, a_scale, b, b_scale, d, c, recipe):
-        _other.function("fp8_einsum")(equation, (a, a_scale), (b, b_scale), d, c=c, recipe=tuple(recipe))
+        _elsewhere("fp8_einsum")(equation, (a, a_scale), (b, b_scale), d, c=c, recipe=tuple(recipe))
 
 
 def _einsum_shape(equation: str, a: torch.Tensor, b: torch.Tensor) -> tuple:
@@ -158,7 +166,7 @@ def _deepseek_v4(a, a_scale, b, b_scale, out, equation: str, recipe: Sequence[in
         groups = out.shape[1]
         b = b.unflatten(0, (groups, -1))
         b_scale = b_scale.unflatten(0, (groups, -1)) if b_scale.dim() == 2 else b_scale
-    _other.function("fp8_einsum")(equation, (a, a_scale), (b, b_scale), out, recipe=tuple(recipe))
+    _elsewhere("fp8_einsum")(equation, (a, a_scale), (b, b_scale), out, recipe=tuple(recipe))
 
 
 _define(
@@ -211,18 +219,15 @@ def _transform(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m0_cas
     dtype, shape, strides = _scale_layout(
         scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast, _runtime.keeps_fp32_scales(scale)
     )
-    if scale.dtype == dtype == torch.int32 and scale.shape == shape:  # any strides will do: it is copied
-        scale = torch.empty_strided(shape, strides, dtype=dtype, device=scale.device).copy_(scale)
-        copied = True
-    else:
-        copied = False
+    if scale.dtype == torch.int32 and scale.shape == shape:  # packed already, in strides of any kind
+        return scale.new_empty_strided(shape, strides).copy_(scale)
     out = _runtime.transform_scale(scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast)
     if out is None:
-        out = _other.function("transform_sf_into_required_layout")(
+        out = _elsewhere("transform_sf_into_required_layout")(
             scale, mn, k, (gran_mn, gran_k), num_groups=num_groups, disable_ue8m0_cast=disable_ue8m0_cast
         )
-    if (out is scale and not copied) or out.stride() != strides:
-        out = torch.empty_strided(shape, strides, dtype=dtype, device=scale.device).copy_(out)
+    if out is scale or out.stride() != strides:
+        out = scale.new_empty_strided(shape, strides, dtype=dtype).copy_(out)
     return out
 
 
@@ -230,7 +235,7 @@ def _transform_fake(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m
     dtype, shape, strides = _scale_layout(
         scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast, _runtime.keeps_fp32_scales(scale)
     )
-    return torch.empty_strided(shape, strides, dtype=dtype, device=scale.device)
+    return scale.new_empty_strided(shape, strides, dtype=dtype)
 
 
 _define(
