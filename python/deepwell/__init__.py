@@ -1,7 +1,7 @@
 """Deepwell: kernels for DeepSeek-V4 on SM 12.x, and an emulator that runs them on a CPU.
 
 Importing this package touches no device, creates no CUDA context and does not import torch. It makes `import deep_gemm` find
-Deepwell's drop-in (DEEPWELL_DEEP_GEMM says whether; see docs/python.md), and on first use registers torch.ops.deepwell.*.
+Deepwell's drop-in (DEEPWELL_DEEP_GEMM says whether; see docs/drop-in.md), and on first use registers torch.ops.deepwell.*.
 
   with deepwell.device("emu:sm_120a"):     CPU tensors run on an emulated board (also DEEPWELL_DEVICE=emu:sm_120a)
   deepwell.deepseek_v4_fp8_einsum(...)     o_proj's product; also torch.ops.deepwell.deepseek_v4_fp8_einsum

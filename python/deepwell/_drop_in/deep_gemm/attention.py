@@ -1,0 +1,300 @@
+"""Logits of the lightning indexer. Forwarded: Deepwell has no kernels for them yet.
+
+The logit of query i and key j is kv_scale[j] * sum over heads of max(0, <q[i, h], kv[j]>) * weights[i, h], in
+FP32.
+
+The form is that of DeepGEMM 2.8: results are compressed, row i begins at its first key. Before,
+`clean_logits` and `logits_dtype` stood where `max_seqlen_k` and `indices` stand now. Such calls are
+recognised by a bool in the first of these places or by the names, and are answered in their own form,
+whichever form the other DeepGEMM has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepwell.errors import bad_argument, bad_type
+
+from ._forward import find, forwarded, given, shown_as, takes
+
+__all__ = [
+    "fp8_fp4_mqa_logits",
+    "fp8_fp4_paged_mqa_logits",
+    "get_paged_mqa_logits_metadata",
+    "get_mqa_logits_metadata",
+    "fp8_mqa_logits",
+    "fp8_paged_mqa_logits",
+    "fp8_fp4_sparse_mqa_logits",
+    "fp8_fp4_paged_sparse_mqa_logits",
+    "get_sparse_mqa_logits_metadata",
+    "get_paged_sparse_mqa_logits_metadata",
+]
+
+_ABSENT: Any = object()
+
+
+@shown_as(lambda q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, max_seqlen_k, schedule_meta=None: None)
+def fp8_fp4_mqa_logits(
+    q,
+    kv,
+    weights,
+    cu_seq_len_k_start,
+    cu_seq_len_k_end,
+    max_seqlen_k=_ABSENT,
+    schedule_meta=None,
+    *older,
+    **names,
+):
+    """Logits of queries against one range of keys each. Forwarded.
+
+    q: (data, scale or None). FP8: data [s, heads, dim] float8_e4m3fn, no scale. FP4: [s, heads, dim / 2] int8
+        with int32 scales [s, heads] of four UE8M0 bytes.
+    kv: (data [keys, dim], float32 scale [keys]), or FP4 likewise with int32 scales.
+    weights: [s, heads], last stride 1. cu_seq_len_k_start, cu_seq_len_k_end: int32 [s], the keys of row i are
+        start[i] <= j < end[i].
+    max_seqlen_k: keys per row at most. Returns [s, max_seqlen_k] float32, element [i, j - start[i]]; elements
+        past a row's keys are unspecified.
+    schedule_meta: from get_mqa_logits_metadata, SM 10.x only.
+
+    Before DeepGEMM 2.8: `clean_logits=True, max_seqlen_k=0, logits_dtype=torch.float32` from the sixth
+    argument on. A bool there, one of those names, or no sixth argument means that form. With max_seqlen_k 0
+    its result is [s, keys], element [i, j], and -inf outside of a row's keys.
+    Raises BadTypeError for a form that no version has.
+    """
+    clean, width, dtype, schedule_meta = _mqa_form(max_seqlen_k, schedule_meta, older, names)
+    function = find("mqa_logits", "fp8_fp4_mqa_logits")
+    if takes(function, "clean_logits"):
+        return function(
+            q,
+            kv,
+            weights,
+            cu_seq_len_k_start,
+            cu_seq_len_k_end,
+            clean_logits=clean,
+            max_seqlen_k=width,
+            **given(logits_dtype=dtype, schedule_meta=schedule_meta),
+        )
+    if clean and width:
+        raise bad_argument(
+            "clean_logits", True, "False beside max_seqlen_k: columns past a row's keys are unspecified"
+        )
+    keys = kv[0].shape[0]
+    options = given(schedule_meta=schedule_meta)
+    logits = function(q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, width or keys, **options)
+    if not width:
+        logits = _spread(logits, cu_seq_len_k_start, cu_seq_len_k_end, keys)
+    return logits if dtype is None else logits.to(dtype)
+
+
+def _mqa_form(sixth: Any, seventh: Any, older: tuple, names: dict) -> tuple[bool, int, Any, Any]:
+    """(clean_logits, max_seqlen_k or 0, logits dtype or None, schedule_meta) of a call of any version."""
+    unknown = set(names) - {"clean_logits", "logits_dtype"}
+    if unknown:
+        raise bad_type("fp8_fp4_mqa_logits", ", ".join(sorted(unknown)), "the names of DeepGEMM 2.5 to 2.8")
+    if isinstance(sixth, bool):
+        if len(older) > 1 or "clean_logits" in names or (older and "logits_dtype" in names):
+            raise bad_type(
+                "fp8_fp4_mqa_logits", "an argument twice, or too many", "at most eight in the older form"
+            )
+        width = 0 if seventh is None else seventh
+        if isinstance(width, bool) or not isinstance(width, int):
+            raise bad_type(
+                "max_seqlen_k", repr(seventh), "an int after a bool in the sixth place (clean_logits)"
+            )
+        return sixth, width, older[0] if older else names.get("logits_dtype"), None
+    if older or isinstance(seventh, int):
+        raise bad_type(
+            "schedule_meta", repr(seventh), "a tensor or None after an int in the sixth place (max_seqlen_k)"
+        )
+    if sixth is _ABSENT:
+        return names.get("clean_logits", True), 0, names.get("logits_dtype"), seventh
+    if not isinstance(sixth, int):
+        raise bad_type(
+            "max_seqlen_k", type(sixth).__name__, "an int, or a bool that is the older clean_logits"
+        )
+    return names.get("clean_logits", sixth == 0), sixth, names.get("logits_dtype"), seventh
+
+
+def _spread(logits: Any, start: Any, end: Any, keys: int) -> Any:
+    """Compressed logits [s, keys] at their keys' columns, -inf elsewhere. Does not wait for the device."""
+    import torch
+
+    column = torch.arange(keys, device=logits.device)
+    first = start.clamp(0, keys).long()[:, None]
+    valid = column < end.clamp(max=keys).long()[:, None] - first
+    # One column more takes what is not valid.
+    spread = torch.full((logits.shape[0], keys + 1), float("-inf"), dtype=logits.dtype, device=logits.device)
+    spread.scatter_(
+        1, torch.where(valid, column + first, keys), torch.where(valid, logits[:, :keys], float("-inf"))
+    )
+    return spread[:, :keys]
+
+
+@shown_as(
+    lambda q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices=None: None
+)
+def fp8_fp4_paged_mqa_logits(
+    q,
+    kv_cache,
+    weights,
+    context_lens,
+    block_table,
+    schedule_meta,
+    max_context_len,
+    indices=None,
+    *older,
+    **names,
+):
+    """Logits of the newest tokens of each request against its pages of keys. Forwarded.
+
+    q: (data, scale or None); FP8 [batch, next_n, heads, dim], FP4 [batch, next_n, heads, dim / 2] int8 with
+        int32 scales [batch, next_n, heads].
+    kv_cache: uint8 [pages, page_size, 1, dim + 4] (FP4: dim / 2 + 4): in a page all values come first, then
+        all scales. The page stride is free.
+    weights: [batch * next_n, heads]. context_lens: int32 [batch, next_n]. block_table: int32 [batch, pages
+        per request].
+    schedule_meta: from get_paged_mqa_logits_metadata with the same lengths. indices: int32 [batch], the
+        sequence of each token, where next_n is 1 and tokens share sequences.
+    Returns [batch * next_n, max_context_len] float32; elements past a row's length are unspecified.
+
+    Before DeepGEMM 2.8: `clean_logits=False, logits_dtype=torch.float32, indices=None` from the eighth
+    argument on. A bool there or one of those names means that form; clean_logits must be False in it.
+    Raises BadTypeError for a form that no version has.
+    """
+    unknown = set(names) - {"clean_logits", "logits_dtype"}
+    if unknown:
+        raise bad_type(
+            "fp8_fp4_paged_mqa_logits", ", ".join(sorted(unknown)), "the names of DeepGEMM 2.5 to 2.8"
+        )
+    clean, dtype = names.get("clean_logits", False), names.get("logits_dtype")
+    if isinstance(indices, bool):
+        if len(older) > 2 or "clean_logits" in names or (older and "logits_dtype" in names):
+            raise bad_type(
+                "fp8_fp4_paged_mqa_logits", "an argument twice, or too many", "at most ten in the older form"
+            )
+        clean, indices = indices, older[1] if len(older) > 1 else None
+        dtype = older[0] if older else dtype
+    elif older:
+        raise bad_type(
+            "fp8_fp4_paged_mqa_logits",
+            f"{8 + len(older)} arguments",
+            "at most 8, or a bool in the eighth place",
+        )
+    elif indices is not None and not hasattr(indices, "dtype"):
+        raise bad_type(
+            "indices", type(indices).__name__, "a tensor, or a bool that is the older clean_logits"
+        )
+    function = find("mqa_logits", "fp8_fp4_paged_mqa_logits")
+    options = given(indices=indices)
+    if takes(function, "clean_logits"):
+        options.update(given(clean_logits=clean, logits_dtype=dtype))
+        dtype = None
+    elif clean:
+        raise bad_argument("clean_logits", True, "False: elements past a row's length are unspecified")
+    logits = function(
+        q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, **options
+    )
+    return logits if dtype is None else logits.to(dtype)
+
+
+def fp8_mqa_logits(q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits=True, max_seqlen_k=0):
+    """The older form of fp8_fp4_mqa_logits for FP8: q is the data alone. Dropped in DeepGEMM 2.8, answered
+    here by fp8_fp4_mqa_logits where the other DeepGEMM has no function of this name."""
+    function = _find_or_none("fp8_mqa_logits")
+    if function is not None:
+        return function(q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits, max_seqlen_k)
+    return fp8_fp4_mqa_logits(
+        (q, None), kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits, max_seqlen_k
+    )
+
+
+def fp8_paged_mqa_logits(
+    q,
+    kv_cache,
+    weights,
+    context_lens,
+    block_table,
+    schedule_meta,
+    max_context_len,
+    clean_logits=False,
+    indices=None,
+):
+    """The older form of fp8_fp4_paged_mqa_logits for FP8: q is the data alone. Dropped in DeepGEMM 2.8,
+    answered here by fp8_fp4_paged_mqa_logits where the other DeepGEMM has no function of this name."""
+    function = _find_or_none("fp8_paged_mqa_logits")
+    if function is not None:
+        return function(
+            q,
+            kv_cache,
+            weights,
+            context_lens,
+            block_table,
+            schedule_meta,
+            max_context_len,
+            clean_logits,
+            **given(indices=indices),
+        )
+    return fp8_fp4_paged_mqa_logits(
+        (q, None),
+        kv_cache,
+        weights,
+        context_lens,
+        block_table,
+        schedule_meta,
+        max_context_len,
+        indices,
+        clean_logits=clean_logits,
+    )
+
+
+def _find_or_none(name: str) -> Any:
+    from deepwell import _other
+
+    return _other.attribute(name)
+
+
+@forwarded("mqa_logits")
+def get_paged_mqa_logits_metadata(context_lens, block_kv, num_sms, indices=None):
+    """The schedule of fp8_fp4_paged_mqa_logits: int32 [num_sms + 1, 2], opaque. Forwarded.
+
+    context_lens: int32 [batch, next_n], contiguous. block_kv: tokens per page. num_sms: get_num_sms().
+    """
+
+
+@forwarded("mqa_logits")
+def get_mqa_logits_metadata(cu_seq_len_k_start, cu_seq_len_k_end, num_kv_tokens, num_heads):
+    """The schedule of fp8_fp4_mqa_logits on SM 10.x: int32, one axis, opaque. Forwarded."""
+
+
+@forwarded("mqa_logits")
+def get_sparse_mqa_logits_metadata(
+    cu_seq_len_k_start,
+    cu_seq_len_k_end,
+    num_kv_tokens,
+    sparse_kv_block_indices,
+    qk_dtype,
+    sparse_block_kv,
+    use_unaligned_ks=False,
+):
+    """The schedule of fp8_fp4_sparse_mqa_logits, SM 10.x: uint8, one axis, opaque. Forwarded."""
+
+
+@forwarded("mqa_logits")
+def get_paged_sparse_mqa_logits_metadata(
+    context_lens, block_table, indices, page_kv, sparse_kv_block_indices, qk_dtype, sparse_block_kv
+):
+    """The schedule of fp8_fp4_paged_sparse_mqa_logits, SM 10.x: uint8, one axis, opaque. Forwarded."""
+
+
+@forwarded("mqa_logits")
+def fp8_fp4_sparse_mqa_logits(
+    q, kv, weights, metadata, num_max_sparse_blocks, sparse_block_kv, use_unaligned_ks=False
+):
+    """Logits against chosen blocks of keys, SM 10.x: bfloat16 [tokens, blocks * sparse_block_kv].
+    Forwarded.
+    """
+
+
+@forwarded("mqa_logits")
+def fp8_fp4_paged_sparse_mqa_logits(q, kv_cache, weights, metadata, num_max_sparse_blocks, sparse_block_kv):
+    """As fp8_fp4_sparse_mqa_logits with keys in pages. Forwarded."""

@@ -1,0 +1,56 @@
+"""The product in front of hyper-connections. Forwarded: Deepwell has no kernel for it yet."""
+
+from __future__ import annotations
+
+from ._forward import forwarded
+
+__all__ = ["tf32_hc_prenorm_gemm", "mega_mhc", "bf16_mega_gate"]
+
+
+@forwarded("hc_prenorm")
+def tf32_hc_prenorm_gemm(a, b, d, sqr_sum, num_splits=None) -> None:
+    """D = A B^T in TF32 with FP32 sums, and the sum of squares of each row of a. Forwarded.
+
+    a: [m, k] bfloat16, b: [n, k] float32, both k-major; k a multiple of 64, n of 8. d: [m, n], sqr_sum: [m],
+        float32.
+    num_splits: parts of k, each with a d and sqr_sum of its own: d [num_splits, m, n], sqr_sum [num_splits,
+    m], which the caller adds up.
+    """
+
+
+@forwarded("mega")
+def mega_mhc(
+    x,
+    residual,
+    shifted_prev_mix,
+    post_mix,
+    comb_res_mix,
+    fn,
+    mix_scales,
+    mix_bases,
+    hc_mult,
+    hc_norm_eps,
+    hc_pre_eps,
+    hc_post_scale,
+    sinkhorn_eps,
+    num_sinkhorn_iters,
+    rmsnorm_weight,
+    rmsnorm_eps,
+    rmsnorm_scale,
+    new_residual,
+    new_prev_mix,
+    new_post_mix,
+    new_comb_res_mix,
+    y_bf16=None,
+    y_fp8=None,
+    y_gemm_sf=None,
+    y_routed_sf=None,
+    y_shared_sf=None,
+    shared_sf_block_m=0,
+) -> None:
+    """Hyper-connections fused with their norms, for SM 10.x; hc_mult is 4. Forwarded."""
+
+
+@forwarded("mega")
+def bf16_mega_gate(*args, **kwargs):
+    """The router's product fused with its top-k, for SM 10.x: (int64 indices, float32 weights). Forwarded."""
