@@ -14,7 +14,7 @@ import sysconfig
 import threading
 from collections.abc import Iterator
 
-from . import _native, _other, errors
+from . import _hook, _native, _other, errors
 
 CPU, CUDA = 1, 2  # DLPack's kDLCPU and kDLCUDA
 NOT_OURS = -1
@@ -23,6 +23,7 @@ _FOR_CPU_TENSORS = ("emu:", "null:")  # "null:sm_120a" runs nothing: for measuri
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("deepwell.device", default=None)
 _lock = threading.RLock()
 _handles: dict[str, int] = {}  # by device as asked for
+_capabilities: dict[int, tuple[int, int]] = {}  # of CUDA devices
 _pdl = False
 
 
@@ -74,9 +75,12 @@ def _handle(name: str) -> int:
 
 
 def _capability(index: int) -> tuple[int, int]:
-    import torch
+    known = _capabilities.get(index)
+    if known is None:
+        import torch
 
-    return torch.cuda.get_device_capability(index)
+        known = _capabilities[index] = torch.cuda.get_device_capability(index)
+    return known
 
 
 def serves_capability(major: int, minor: int) -> bool:
@@ -87,7 +91,7 @@ def serves_capability(major: int, minor: int) -> bool:
     if (major, minor) in ((12, 0), (12, 1)):
         return True
     if (major, minor) == (9, 0):
-        return os.environ.get("DEEPWELL_DEEP_GEMM", "") == "always" or not _other.other_exists()
+        return _hook.mode() == "always" or not _other.other_exists()
     return False
 
 

@@ -218,7 +218,8 @@ struct Place {
         return false;
       }
       handle = static_cast<int>(value);
-      if (cuda) state.cuda_handle[id] = handle;
+      // A device that is not ours may become ours: when the module that would serve it does not load.
+      if (cuda && handle >= 0) state.cuda_handle[id] = handle;
     }
     if (handle < 0) return true;
     context = state.contexts[handle];
