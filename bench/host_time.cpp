@@ -1,5 +1,5 @@
-// Host time of warm calls below Python, with a backend that runs nothing: the parts of a call, and whole calls. One JSON
-// object a line: name, nanoseconds (the least of several rounds), calls a round.
+// Host time of warm calls below Python: the parts of a call, and whole calls, with a backend that runs nothing, or on a GPU, which
+// is waited for between rounds. One JSON object a line: name, nanoseconds (the least of several rounds), calls a round.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -24,10 +24,11 @@ void keep(T const& value) {
 }
 
 template <class Call>
-void measure(std::string const& name, int calls, Call&& call) {
+void measure(Context& context, std::string const& name, int calls, Call&& call) {
   for (int i = 0; i < calls / 10 + 1; ++i) call();
   double best = 1e30;
   for (int round = 0; round < kRounds; ++round) {
+    context.backend().synchronize(nullptr);
     auto const start = std::chrono::steady_clock::now();
     for (int i = 0; i < calls; ++i) call();
     std::chrono::duration<double, std::nano> const took = std::chrono::steady_clock::now() - start;
@@ -36,7 +37,7 @@ void measure(std::string const& name, int calls, Call&& call) {
   std::printf("{\"name\": \"%s\", \"nanoseconds\": %.1f, \"calls\": %d}\n", name.c_str(), best, calls);
 }
 
-void measure_parts(Context& context, int calls) {
+void measure_lookup_and_launch(Context& context, int calls) {
   std::vector<LoadedKernel const*> kernels;
   for (std::uint64_t key = 0; key < 500; ++key) {
     kernels.push_back(&context.kernels().get(key * 0x123456789abcdefu, nullptr, [] {
@@ -44,23 +45,26 @@ void measure_parts(Context& context, int calls) {
     }));
   }
   std::uint64_t key = 0;
-  measure("kernel lookup, 500 kernels", calls, [&] {
+  measure(context, "kernel lookup, 500 kernels", calls, [&] {
     key = key == 499 ? 0 : key + 1;
     keep(context.kernels().find(key * 0x123456789abcdefu));
   });
-  measure("counters", calls, [&] { keep(context.counters(64, nullptr)); });
-  measure("workspace of 64 KiB", calls,
-          [&] { Workspace const workspace(context.allocator(), 65536, nullptr); });
   std::array<std::byte, 1024> args{};
-  measure("launch", calls, [&] { context.launch(*kernels[0], {.grid = {188, 1, 1}, .threads = 288}, args); });
-  TensorMapSpec const spec{
-      .rank = 2, .base = 256, .dims = {4096, 64}, .strides_bytes = {4096}, .box = {128, 64}};
-  measure("tensor map", calls, [&] { keep(context.backend().encode(spec)); });
+  measure(context, "launch", calls, [&] {
+    context.launch(*kernels[0], {.grid = {188, 1, 1}, .threads = 288}, args);
+  });
 }
 
-void measure_gemm(Context& context, std::int64_t m, int calls) {
-  std::int64_t const n = 4096;
-  std::int64_t const k = 4096;
+void measure_parts(Context& context, int calls) {
+  measure(context, "counters", calls, [&] { keep(context.counters(64, nullptr)); });
+  measure(context, "workspace of 64 KiB", calls,
+          [&] { Workspace const workspace(context.allocator(), 65536, nullptr); });
+  TensorMapSpec const spec{
+      .rank = 2, .base = 256, .dims = {4096, 64}, .strides_bytes = {4096}, .box = {128, 64}};
+  measure(context, "tensor map", calls, [&] { keep(context.backend().encode(spec)); });
+}
+
+void measure_gemm(Context& context, std::int64_t m, std::int64_t n, std::int64_t k, int calls) {
   auto const memory = [&](std::int64_t bytes) {
     return context.backend().allocate_zeroed(static_cast<std::size_t>(bytes));
   };
@@ -70,7 +74,7 @@ void measure_gemm(Context& context, std::int64_t m, int calls) {
   call.scale_a = contiguous_view(memory(m * k / 128), Dtype::kUe8m0, {m, k / 128});
   call.scale_b = contiguous_view(memory(n / 128 * k / 128), Dtype::kUe8m0, {n / 128, k / 128});
   call.d = contiguous_view(memory(m * n * 2), Dtype::kBf16, {m, n});
-  measure(fmt::format("fp8_fp4_gemm_nt, m {}, n {}, k {}", m, n, k), calls,
+  measure(context, fmt::format("fp8_fp4_gemm_nt, m {}, n {}, k {}", m, n, k), calls,
           [&] { fp8_fp4_gemm_nt(context, call); });
 }
 
@@ -81,13 +85,18 @@ int main(int argc, char** argv) {
   CLI::App app("Host time of warm calls.");
   std::string device = "null:sm_120a";
   int calls = 100000;
-  app.add_option("--device", device, "A null device");
+  app.add_option("--device", device,
+                 "null:sm_120a, or a GPU: cuda (with --calls 500, so that its queue never fills)");
   app.add_option("--calls", calls, "Calls a round")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   try {
     deepwell::Context context(device);
+    if (!context.backend().needs_code()) deepwell::measure_lookup_and_launch(context, calls);
     deepwell::measure_parts(context, calls);
-    for (std::int64_t const m : {1, 4, 128, 4096}) deepwell::measure_gemm(context, m, calls / 10 + 1);
+    for (std::int64_t const m : {1, 4, 128, 4096})
+      deepwell::measure_gemm(context, m, 4096, 4096, calls / 10 + 1);
+    deepwell::measure_gemm(context, 1, 128, 512, calls);   // k is not split
+    deepwell::measure_gemm(context, 1, 256, 4096, calls);  // split
   } catch (deepwell::Error const& error) {
     std::fprintf(stderr, "bench_host_time: %s\n", error.what());
     return 1;
