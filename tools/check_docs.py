@@ -20,7 +20,7 @@ SPAN = re.compile(r"`([^`\n]+)`")
 OPTION = re.compile(r"\bDEEPWELL_[A-Z0-9_]+\b")
 OPTION_SOURCE = "src/base/options.cpp"
 OPTION_PAGE = "docs/options.md"
-OTHER_NAMES = ("CMakeLists.txt", "cmake/tests.cmake", "cmake/embed_sources.cmake", "tools/setup.sh", "Makefile")
+OTHER_NAMES = ("CMakeLists.txt", "cmake/tests.cmake", "cmake/emulator_library.cmake", "cmake/embed_sources.cmake", "tools/setup.sh", "Makefile")
 
 
 def lines_of(text):

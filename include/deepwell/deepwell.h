@@ -87,7 +87,8 @@ DW_API dw_status dw_set_option(char const* name, char const* value);
 
 typedef struct dw_context dw_context;
 
-/* `device`: "cuda", "cuda:1", "emu:sm_120a", "null:sm_120a" or "best". */
+/* `device`: "cuda", "cuda:1", "emu:sm_120a", "null:sm_120a" or "best". Where the emulator is a library of its own and is not
+ * installed, "emu:..." is DW_UNSUPPORTED with the argument "DEEPWELL_EMULATOR". */
 DW_API dw_status dw_context_create(char const* device, dw_context** out);
 DW_API void dw_context_destroy(dw_context* context); /* NULL is fine */
 /* "cuda:0", "emu:sm_120a", ...; valid as long as the context. */

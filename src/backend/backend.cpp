@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "backend/cuda/cuda_backend.hpp"
-#include "backend/emu/emu_backend.hpp"
+#include "backend/emu/emulator.hpp"
 #include "backend/null/null_backend.hpp"
 #include "base/log.hpp"
 
@@ -40,6 +40,11 @@ std::string best_device() {
     if (row.unusable.empty()) return row.id;
     reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", row.id, row.unusable);
   }
+  if (std::string const missing = emulator_state().unusable; !missing.empty()) {
+    reasons += fmt::format("; {}: {}", kEmulatedDefault, missing);
+    throw Error(ErrorCode::kUnsupported, fmt::format("no device: {}", reasons), "device", reasons,
+                fmt::format("a CUDA device, or the emulator for {}", kEmulatedDefault));
+  }
   // Without a driver nobody expects a GPU; a driver or a GPU that cannot be used is a surprise.
   log_once(cuda::Driver::is_installed() ? LogLevel::kWarning : LogLevel::kInfo, "best device " + reasons,
            fmt::format("no CUDA device is used, {} is: {}", kEmulatedDefault, reasons));
@@ -50,6 +55,7 @@ std::string best_device() {
 
 std::vector<DeviceSummary> list_devices() {
   std::vector<DeviceSummary> rows = list_cuda_devices();
+  std::string const unusable = emulator_state().unusable;
   for (Arch const& arch : all_archs()) {
     rows.push_back({.id = fmt::format("emu:{}", arch.target),
                     .name = fmt::format("emulated {}, {} SMs", arch.target, arch.default_sm_count),
@@ -58,7 +64,7 @@ std::vector<DeviceSummary> list_devices() {
                     .minor = arch.minor,
                     .sm_count = arch.default_sm_count,
                     .driver = {},
-                    .unusable = {}});
+                    .unusable = unusable});
   }
   return rows;
 }
@@ -69,7 +75,7 @@ std::unique_ptr<Backend> make_backend(std::string_view device) {
     int const ordinal = parse_ordinal(device);
     return std::make_unique<cuda::CudaBackend>(cuda::Driver::open(), ordinal);
   }
-  if (device.starts_with("emu:")) return std::make_unique<EmuBackend>(device);
+  if (device.starts_with("emu:")) return make_emulated(device);
   if (device.starts_with("null:")) return std::make_unique<NullBackend>(device);
   throw bad_argument("device", std::string(device), kDeviceNames);
 }

@@ -123,7 +123,8 @@ struct DeviceSummary {
   std::string unusable;  // empty: usable; else the reason
 };
 
-/// CUDA devices (or one row that says why there is none), then the emulator's default profiles.
+/// CUDA devices (or one row that says why there is none), then the emulator's default profiles, unusable where the emulator
+/// would be loaded and cannot be.
 std::vector<DeviceSummary> list_devices();
 
 /// "cuda", "cuda:1", "emu:sm_120a", "emu:sm_90a:48", "null:sm_120a" or "best" (a CUDA device if there is one, else emu:sm_120a).

@@ -42,6 +42,8 @@ std::vector<OptionRow> const& table() {
        "error, warning, info or debug", {{"DG_JIT_DEBUG", "debug"}}},
       {Option::kCudaDriver, "DEEPWELL_CUDA_DRIVER", OptionType::kPath, "",
        "The CUDA driver library; empty: libcuda.so.1 as the system finds it", {}},
+      {Option::kEmulator, "DEEPWELL_EMULATOR", OptionType::kPath, "",
+       "The emulator's library, or a folder that holds it, for programs that load it; empty: beside the library that loads it", {}},
       {Option::kDevice, "DEEPWELL_DEVICE", OptionType::kText, "best",
        "Device of tools and tests: cuda, cuda:1, emu:sm_120a, emu:sm_120a:48, best", {}},
       {Option::kThreads, "DEEPWELL_THREADS", OptionType::kInteger, "0",

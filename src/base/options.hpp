@@ -22,6 +22,7 @@ enum class Option {
   kCompileThreads,
   kLogLevel,
   kCudaDriver,
+  kEmulator,
   kDevice,
   kThreads,
   kEveryReaderArrives,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "backend/emu/emulator.hpp"
 #include "base/arch.hpp"
 #include "base/options.hpp"
 #include "base/table.hpp"
@@ -32,6 +33,7 @@ struct DoctorArgs {
 
 struct Diagnosis {
   std::vector<DeviceSummary> devices;
+  EmulatorState emulator;
   std::string device;  // the one that was asked for
   Arch const* arch = nullptr;
   std::string device_error;  // why `arch` is null
@@ -53,6 +55,7 @@ struct Diagnosis {
 Diagnosis diagnose(std::string const& device) {
   Diagnosis found;
   found.devices = list_devices();
+  found.emulator = emulator_state();
   try {
     std::unique_ptr<Backend> const backend = make_backend(device);
     found.device = backend->device().id;
@@ -102,7 +105,8 @@ void print_devices(Diagnosis const& found) {
          device.sm_count > 0 ? fmt::format("{}", device.sm_count) : "-", memory,
          device.driver.empty() ? "-" : device.driver, device.unusable.empty() ? "usable" : device.unusable});
   }
-  fmt::print("Devices\n{}\n", table.text());
+  fmt::print("Devices\n{}Emulator: {}\n\n", table.text(),
+             found.emulator.unusable.empty() ? found.emulator.place : found.emulator.unusable);
 }
 
 /// One line per compiler: its targets, or why it is not used for any.
@@ -241,6 +245,7 @@ Json to_json(Diagnosis const& found) {
           {"target", found.arch == nullptr ? "" : std::string(found.arch->target)},
           {"error", found.device_error},
           {"devices", devices},
+          {"emulator", {{"place", found.emulator.place}, {"unusable", found.emulator.unusable}}},
           {"compilers", compilers},
           {"cache",
            {{"folder", found.cache_folder}, {"entries", found.cache_entries}, {"bytes", found.cache_bytes}}},

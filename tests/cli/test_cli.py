@@ -1,6 +1,7 @@
 """The `deepwell` program as a user meets it: exit codes, messages on stderr, JSON that parses, a PTX file that runs.
 
-The environment variable DEEPWELL_BINARY names the program; ctest sets it.
+The environment variable DEEPWELL_BINARY names the program, DEEPWELL_LOADING_BINARY the one that has the emulator in a library;
+ctest sets them.
 """
 import json
 import os
@@ -155,6 +156,33 @@ class Doctor(unittest.TestCase):
                         "Coverage"):
             self.assertIn(heading, result.stdout)
         self.assertIn("dw_context_notes", result.stdout)
+
+
+class EmulatorLibrary(unittest.TestCase):
+    def doctor(self, emulator, *arguments):
+        environment = dict(os.environ, DEEPWELL_DEVICE="best", DEEPWELL_CUDA_DRIVER="/there/is/none.so",
+                           DEEPWELL_EMULATOR=emulator)
+        return subprocess.run([os.environ["DEEPWELL_LOADING_BINARY"], "doctor", *arguments], capture_output=True,
+                              text=True, timeout=120, env=environment, check=False)
+
+    def test_doctor_says_which_library_it_found(self):
+        report = json.loads(self.doctor("", "--json").stdout)
+        self.assertEqual(report["target"], "sm_120a")
+        self.assertEqual(Path(report["emulator"]["place"]).name, "libdeepwell_emulator.so")
+        self.assertEqual(report["emulator"]["unusable"], "")
+        self.assertEqual(json.loads(run("doctor", "--json").stdout)["emulator"]["place"], "linked in")
+
+    def test_doctor_says_that_the_library_is_missing(self):
+        result = self.doctor("/there/is/no/emulator.so", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        report = json.loads(result.stdout)
+        reason = report["emulator"]["unusable"]
+        self.assertIn("/there/is/no/emulator.so", reason)
+        emulated = [device for device in report["devices"] if device["id"].startswith("emu:")]
+        self.assertTrue(emulated)
+        self.assertEqual({device["unusable"] for device in emulated}, {reason})
+        self.assertIn(reason, report["error"])
+        self.assertIn(reason, self.doctor("/there/is/no/emulator.so").stdout)
 
 
 class Emulate(unittest.TestCase):
