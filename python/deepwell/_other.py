@@ -205,7 +205,11 @@ def _candidates() -> list[tuple[str, str]]:
 
 def _try(name: str, where: str) -> ModuleType | None:
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        if hasattr(module, "gemm_fp8_fp8_bf16_nt") and not hasattr(module, "fp8_gemm_nt"):
+            version = getattr(module, "__version__", "1.x")
+            raise ImportError(f"version {version} has only names from before 2.0")
+        return module
     except Exception as error:
         _state.failures.append(f"DeepGEMM at {where} did not load: {type(error).__name__}: {error}")
         _state.cause = error

@@ -216,6 +216,8 @@ def forwarded(kind: str, *other_names: str, adapt: Callable[..., Any] | None = N
                 args, kwargs = adapt(function, args, kwargs)
             if kwargs and "epilogue" in kwargs:
                 kwargs["epilogue"] = their_epilogue(kwargs["epilogue"])
+                if kwargs["epilogue"] is None:  # an older one has no such name
+                    del kwargs["epilogue"]
             elif args and isinstance(args[-1], Epilogue):
                 args = (*args[:-1], their_epilogue(args[-1]))
             return function(*args, **kwargs)

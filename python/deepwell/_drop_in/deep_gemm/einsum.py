@@ -44,9 +44,13 @@ def fp8_einsum(
     serves.
     """
     try:
-        if epilogue is None and d.__class__ is not tuple and d.__class__ is not list:
-            if _native(expr, a[0], a[1], b[0], b[1], d, c, recipe):
-                return
+        if (
+            epilogue is None
+            and d.__class__ is not tuple
+            and d.__class__ is not list
+            and _native(expr, a[0], a[1], b[0], b[1], d, c, recipe)
+        ):
+            return
     except UnsupportedError:
         if _other.attribute("fp8_einsum") is None:
             raise
@@ -66,9 +70,9 @@ def _no_pair(a: Any, b: Any, error: Exception) -> DeepwellError:
 
 def _elsewhere(expr, a, b, d, c, recipe, epilogue, use_128x4_sfd_layout) -> None:
     """The other DeepGEMM; Deepwell once more where the other one turns out not to load."""
-    if _other.other() is None and epilogue is None and not isinstance(d, (tuple, list)):
-        if _native(expr, a[0], a[1], b[0], b[1], d, c, recipe):
-            return
+    ours = epilogue is None and not isinstance(d, (tuple, list))
+    if ours and _other.other() is None and _native(expr, a[0], a[1], b[0], b[1], d, c, recipe):
+        return
     function = find("fp8_einsum", "fp8_einsum")
     options = given(c=c, epilogue=their_epilogue(epilogue), use_128x4_sfd_layout=use_128x4_sfd_layout)
     function(expr, a, b, d, recipe=recipe, **options)

@@ -88,9 +88,12 @@ def fp8_fp4_gemm_nt(
     UnsupportedError for a form that nothing here serves.
     """
     try:
-        if alpha is None and epilogue is None:
-            if _native(a[0], a[1], b[0], b[1], d, c, recipe, recipe_a, recipe_b, disable_ue8m0_cast):
-                return
+        if (
+            alpha is None
+            and epilogue is None
+            and _native(a[0], a[1], b[0], b[1], d, c, recipe, recipe_a, recipe_b, disable_ue8m0_cast)
+        ):
+            return
     except DeepwellError as error:
         _after(error, "nt", a, b, a, b, d, c, recipe, recipe_a, recipe_b, compiled_dims, disable_ue8m0_cast)
         return

@@ -52,5 +52,24 @@ def mega_mhc(
 
 
 @forwarded("mega")
-def bf16_mega_gate(*args, **kwargs):
+def bf16_mega_gate(
+    x,
+    weight,
+    num_topk,
+    use_shared_as_routed,
+    num_shared_experts,
+    routed_scaling_factor,
+    ep_rank,
+    scoring_func="sqrtsoftplus",
+    mask=None,
+    bias=None,
+    image_bias=None,
+    image_token_mask=None,
+    fix_routing_mask=None,
+    to_physical_map=None,
+    logical_count=None,
+    unmapped_topk_idx=None,
+    force_random=None,
+    out=None,
+):
     """The router's product fused with its top-k, for SM 10.x: (int64 indices, float32 weights). Forwarded."""

@@ -76,7 +76,9 @@ def pack_ue8m0_to_int(x: torch.Tensor) -> torch.Tensor:
         raise bad_argument(
             "x", "values that are not powers of two", "non-negative powers of two (ceil_to_ue8m0)"
         )
-    return (bits >> 23).to(torch.uint8).view(torch.int32)
+    exponent = bits >> 23
+    first, second, third, fourth = (exponent[..., index::4] for index in range(4))
+    return (first | second << 8 | third << 16 | fourth << 24).contiguous()
 
 
 def unpack_ue8m0_from_int(packed_sf: torch.Tensor) -> torch.Tensor:
