@@ -25,6 +25,7 @@ struct DeviceInfo {
   Arch arch;         // one row of base/arch.hpp's table
   int sm_count = 0;
   std::size_t memory_bytes = 0;
+  int cuda_ordinal = -1;  // the driver's number of a GPU; -1: not a GPU
 };
 
 /// What cuTensorMapEncodeTiled takes, as plain data. Dimension 0 is the innermost. Values are CUDA's.
@@ -38,6 +39,7 @@ struct TensorMapSpec {
   std::array<std::uint64_t, 5> dims{};           // elements
   std::array<std::uint64_t, 4> strides_bytes{};  // of dimensions 1..rank-1
   std::array<std::uint32_t, 5> box{};            // elements
+  bool operator==(TensorMapSpec const&) const = default;
 };
 
 /// A compiled kernel as the JIT hands it over.

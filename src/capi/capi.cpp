@@ -122,12 +122,11 @@ bool is_host(dw_tensor const& tensor) { return tensor.device.device_type == DW_D
 /// memory too; so does a device that runs nothing.
 void check_device(Context& context, dw_tensor const& tensor, char const* name) {
   std::string const& id = context.device().id;
-  bool const cuda = id.starts_with("cuda");
+  int const ordinal = context.device().cuda_ordinal;
+  bool const cuda = ordinal >= 0;
   if (is_host(tensor) && !cuda) return;
   int const type = cuda ? DW_DEVICE_CUDA : DW_DEVICE_EXTENSION;
-  int number = 0;
-  if (std::size_t const colon = id.find(':'); cuda && colon != std::string::npos)
-    number = std::stoi(id.substr(colon + 1));
+  int const number = cuda ? ordinal : 0;
   if (tensor.device.device_type != type || (cuda && tensor.device.device_id != number)) {
     std::string expected = fmt::format("({}, {}) for {}", type, number, id);
     if (is_host(tensor))

@@ -177,6 +177,7 @@ void CudaBackend::fill(DeviceAddress to, std::size_t bytes, std::byte value, Str
 }
 
 TensorMap CudaBackend::encode(TensorMapSpec const& spec) {
+  if (std::optional<TensorMap> const known = tensor_maps_.find(spec)) return *known;
   emu::TensorMapSpec const values = driver_values(spec);
   alignas(128) TensorMap map;
   CurrentContext const current(*device_);
@@ -185,7 +186,10 @@ TensorMap CudaBackend::encode(TensorMapSpec const& spec) {
       reinterpret_cast<void*>(static_cast<std::uintptr_t>(values.base)), values.dims.data(),
       values.strides_bytes.data(), values.box.data(), values.element_strides.data(), values.interleave,
       values.swizzle, values.l2_promotion, values.oob_fill);
-  if (result == kSuccess) return map;
+  if (result == kSuccess) {
+    tensor_maps_.insert(spec, map);
+    return map;
+  }
   // The driver only says "invalid value"; the emulator's encoder names the field.
   std::string reason = describe_tensor_map(spec);
   try {

@@ -8,6 +8,7 @@
 
 #include "backend/backend.hpp"
 #include "backend/cuda/driver_api.hpp"
+#include "backend/cuda/tensor_map_cache.hpp"
 
 namespace deepwell::cuda {
 
@@ -127,6 +128,7 @@ class CudaBackend : public Backend {
   std::shared_ptr<Device const> device_;
   std::uint32_t* notes_ = nullptr;  // host side, kNoteCount words
   DeviceAddress notes_address_ = 0;
+  TensorMapCache tensor_maps_;
   std::once_flag pool_once_;
   PoolHandle pool_ = nullptr;
 };

@@ -46,6 +46,7 @@ Device::Device(std::shared_ptr<Driver const> driver, int ordinal) : driver_(std:
   }
   DW_CU(*driver_, fmt::format("cuda:{}", ordinal), cuDeviceGet, &id_, ordinal);
   info_.id = fmt::format("cuda:{}", ordinal);
+  info_.cuda_ordinal = ordinal;
   info_.name = read_name(*driver_, id_);
   info_.arch = arch_by_capability(attribute(kAttributeCapabilityMajor), attribute(kAttributeCapabilityMinor));
   info_.sm_count = attribute(kAttributeSmCount);

@@ -429,6 +429,33 @@ TEST_F(CudaBackendTest, EncodesTensorMaps) {
   EXPECT_EQ(error_of([&] { backend->encode(spec); }).argument(), "rank");
 }
 
+TEST_F(CudaBackendTest, ATensorMapIsEncodedOnce) {
+  auto const backend = make();
+  TensorMapSpec spec{.rank = 2, .base = 0x7000, .dims = {4096, 64}, .strides_bytes = {4096}, .box = {128, 8}};
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(backend->encode(spec).opaque[0], 0x7000u);
+  EXPECT_EQ(state_->count("cuTensorMapEncodeTiled"), 1);
+  // Every field tells two maps apart, also where they share a slot.
+  std::vector<TensorMapSpec> others(7, spec);
+  others[0].base = 0x8000;
+  others[1].dims[1] = 65;
+  others[2].strides_bytes[0] = 8192;
+  others[3].box[1] = 16;
+  others[4].swizzle = TensorMapSpec::Swizzle::k128B;
+  others[5].rank = 1;
+  others[6].element = TensorMapSpec::Element::kU16;
+  for (TensorMapSpec const& other : others) backend->encode(other);
+  EXPECT_EQ(state_->count("cuTensorMapEncodeTiled"), 8);
+  backend->encode(spec);
+  for (std::uint64_t i = 0; i < 3000; ++i) {  // more than the cache holds
+    spec.base = 0x10000 + 256 * i;
+    EXPECT_EQ(backend->encode(spec).opaque[0], spec.base);
+  }
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    spec.base = 0x10000 + 256 * i;
+    EXPECT_EQ(backend->encode(spec).opaque[0], spec.base);
+  }
+}
+
 TEST_F(CudaBackendTest, RefusedTensorMapsAreDescribed) {
   auto const backend = make();
   state_->fail["cuTensorMapEncodeTiled"] = 1;
