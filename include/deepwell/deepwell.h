@@ -21,7 +21,11 @@ extern "C" {
 
 /* ---- DLPack's tensor, field by field: a DLTensor* may be passed as a dw_tensor*. ---- */
 
+/* Operations of an emulated device ("emu:...") take DW_DEVICE_CPU too, beside its own memory or alone: the bytes from a tensor's
+ * first to its last element are copied to the device first, the elements of a written one come back before the call returns,
+ * and nothing between them. A call that fails leaves host memory as it was. */
 enum {
+  DW_DEVICE_CPU = 1, /* host memory */
   DW_DEVICE_CUDA = 2,
   DW_DEVICE_EXTENSION = 12 /* memory of an emulated device */
 };
@@ -38,7 +42,7 @@ enum {
 };
 
 typedef struct dw_tensor {
-  void* data; /* an address on the device */
+  void* data; /* an address on the device, or on the host for DW_DEVICE_CPU */
   struct {
     int32_t device_type;
     int32_t device_id;
@@ -73,6 +77,12 @@ DW_API char const* dw_error_expected(void);
 
 DW_API char const* dw_version(void);
 
+/* ---- Options ---- */
+
+/* Sets an option of docs/options.md ("DEEPWELL_CACHE_DIR") for this process, before its environment; NULL: as if never set here.
+ * What has been read already stays as it is. */
+DW_API dw_status dw_set_option(char const* name, char const* value);
+
 /* ---- Contexts ---- */
 
 typedef struct dw_context dw_context;
@@ -84,6 +94,8 @@ DW_API void dw_context_destroy(dw_context* context); /* NULL is fine */
 DW_API char const* dw_context_device(dw_context* context);
 /* "sm_120a", ... */
 DW_API char const* dw_context_target(dw_context* context);
+/* Streaming multiprocessors of the device; 0 for NULL. */
+DW_API int dw_context_sm_count(dw_context* context);
 /* Programmatic dependent launch for all later launches. */
 DW_API dw_status dw_context_set_pdl(dw_context* context, int on);
 /* How often kernels noted `note` ("lossy_scale") on this device; no synchronisation. */
@@ -156,6 +168,15 @@ DW_API dw_status dw_required_scale_layout(dw_context* context, dw_scale_layout_c
 /* `out` has the type and shape that dw_required_scale_layout gives. */
 DW_API dw_status dw_transform_scale(dw_context* context, dw_scale_layout_call const* call,
                                     dw_tensor const* out, void* stream);
+
+/* Layouts of scales that do not depend on the device. scale: [(groups,) mn, columns]. */
+/* float32 -> float32 column by column; unchanged if it is already. */
+DW_API dw_status dw_mn_major_scale_layout(dw_context* context, dw_tensor const* scale, dw_scale_layout* out);
+/* float32, e8m0 or uint8 -> packed words column by column. */
+DW_API dw_status dw_packed_scale_layout(dw_context* context, dw_tensor const* scale, dw_scale_layout* out);
+/* `out` has the type and shape that one of the two gives; scale may have any strides. */
+DW_API dw_status dw_write_scale_layout(dw_context* context, dw_tensor const* scale, dw_tensor const* out,
+                                       void* stream);
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,50 @@
 """Deepwell: kernels for DeepSeek-V4 on SM 12.x, and an emulator that runs them on a CPU.
 
-Importing this package touches no device. It installs the hook that makes `import deep_gemm` find Deepwell's
-drop-in (`_hook.py`), which a wheel's .pth file does too, at interpreter start.
+Importing this package touches no device, creates no CUDA context and does not import torch. It makes `import deep_gemm` find
+Deepwell's drop-in (DEEPWELL_DEEP_GEMM says whether; see docs/drop-in.md), and on first use registers torch.ops.deepwell.*.
+
+  with deepwell.device("emu:sm_120a"):     CPU tensors run on an emulated board (also DEEPWELL_DEVICE=emu:sm_120a)
+  deepwell.deepseek_v4_fp8_einsum(...)     o_proj's product; also torch.ops.deepwell.deepseek_v4_fp8_einsum
+  deepwell.register_ops()                  registers torch.ops.deepwell.* (any use of the functions here does)
+  deepwell.errors                          what is raised: RuntimeError subclasses with argument, got, expected
 """
 
-from . import _hook
+from __future__ import annotations
+
+from . import _hook, errors
+
+__all__ = [
+    "deepseek_v4_fp8_einsum",
+    "deepseek_v4_fp8_einsum_config",
+    "device",
+    "errors",
+    "raise_notes",
+    "register_ops",
+    "__version__",
+]
 
 _hook.install()
+
+_FROM = {
+    "deepseek_v4_fp8_einsum": "_ops",
+    "deepseek_v4_fp8_einsum_config": "_ops",
+    "device": "_devices",
+    "raise_notes": "_devices",
+}
+
+
+def register_ops() -> None:
+    """Makes torch.ops.deepwell.* known to torch. Raises MissingError when torch is too old."""
+    from . import _ops  # noqa: F401
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from . import _native
+
+        return _native.version()
+    if name not in _FROM:
+        raise AttributeError(f"module 'deepwell' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_FROM[name]}", __name__), name)

@@ -2,11 +2,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <initializer_list>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/options.hpp"
+#include "capi/staging.hpp"
 #include "deepwell/deepwell.h"
 #include "deepwell/notes.h"
 #include "ops/einsum/einsum.hpp"
@@ -111,19 +116,27 @@ Dtype dtype_of(dw_tensor const& tensor, char const* name) {
       "e4m3fn, e2m1fn (4 bits, 2 lanes), e8m0fnu, bfloat16, float32, float16, int8, int32, int64 or uint8");
 }
 
-/// Tensors live on the context's device: CUDA memory of its number, or extension memory for an emulated one.
+bool is_host(dw_tensor const& tensor) { return tensor.device.device_type == DW_DEVICE_CPU; }
+
+/// Tensors live on the context's device: CUDA memory of its number, or extension memory for an emulated one, which takes host
+/// memory too; so does a device that runs nothing.
 void check_device(Context& context, dw_tensor const& tensor, char const* name) {
   std::string const& id = context.device().id;
   bool const cuda = id.starts_with("cuda");
+  if (is_host(tensor) && !cuda) return;
   int const type = cuda ? DW_DEVICE_CUDA : DW_DEVICE_EXTENSION;
   int number = 0;
   if (std::size_t const colon = id.find(':'); cuda && colon != std::string::npos)
     number = std::stoi(id.substr(colon + 1));
   if (tensor.device.device_type != type || (cuda && tensor.device.device_id != number)) {
-    throw bad_argument(
-        fmt::format("{}.device", name),
-        fmt::format("DLPack device ({}, {})", tensor.device.device_type, tensor.device.device_id),
-        fmt::format("({}, {}) for {}", type, number, id));
+    std::string expected = fmt::format("({}, {}) for {}", type, number, id);
+    if (is_host(tensor))
+      expected += fmt::format("; host memory is taken by a context on \"emu:{}\", which emulates the device",
+                              context.arch().target);
+    throw bad_argument(fmt::format("{}.device", name),
+                       fmt::format("DLPack device ({}, {}){}", tensor.device.device_type,
+                                   tensor.device.device_id, is_host(tensor) ? ", host memory" : ""),
+                       std::move(expected));
   }
 }
 
@@ -200,6 +213,44 @@ ScaleLayoutCall layout_call(Context& context, dw_scale_layout_call const& call) 
   return out;
 }
 
+/// A tensor of a call and the view that was made from it.
+struct Operand {
+  char const* name;
+  dw_tensor const* tensor;
+  TensorView* view;
+  bool written = false;
+};
+
+/// Runs an operation on views of `operands`, which are on the device during `run`; those in host memory are staged.
+template <class Run>
+void run_staged(Context& context, void* stream, std::initializer_list<Operand> operands, Run&& run) {
+  std::vector<HostTensor> host;
+  for (Operand const& operand : operands) {
+    if (operand.tensor != nullptr && is_host(*operand.tensor))
+      host.push_back({.name = operand.name, .view = operand.view, .written = operand.written});
+  }
+  if (host.empty() || !context.backend().needs_code()) return run();
+  Staging staging(context, stream);
+  staging.copy_in(host);
+  try {
+    run();
+    staging.copy_back();
+  } catch (Error const& error) {
+    if (error.code() != ErrorCode::kDevice) throw;
+    throw with_context(error, fmt::format("with host tensors staged, {}", staging.describe()));
+  }
+}
+
+void describe_layout(ScaleLayoutResult const& result, dw_scale_layout& out) {
+  out = {};
+  out.unchanged = result.unchanged;
+  out.is_int32 = result.view.dtype == Dtype::kI32;
+  out.ndim = result.view.rank;
+  std::copy_n(result.view.shape.begin(), result.view.rank, out.shape);
+  std::copy_n(result.view.strides.begin(), result.view.rank, out.strides);
+  out.bytes = result.bytes;
+}
+
 }  // namespace
 }  // namespace deepwell
 
@@ -210,6 +261,19 @@ char const* dw_error_argument(void) { return last_error.argument.c_str(); }
 char const* dw_error_got(void) { return last_error.got.c_str(); }
 char const* dw_error_expected(void) { return last_error.expected.c_str(); }
 char const* dw_version(void) { return "0.1.0"; }
+
+dw_status dw_set_option(char const* name, char const* value) {
+  return guarded([&] {
+    std::string_view const wanted = &present(name, "name");
+    for (OptionRow const& row : option_table()) {
+      if (row.name != wanted) continue;
+      set_option(row.id, value == nullptr ? std::nullopt : std::optional<std::string>(value));
+      return;
+    }
+    throw bad_argument("name", std::string(wanted),
+                       "an option of docs/options.md, such as DEEPWELL_CACHE_DIR");
+  });
+}
 
 dw_status dw_context_create(char const* device, dw_context** out) {
   return guarded(
@@ -224,6 +288,10 @@ char const* dw_context_device(dw_context* context) {
 
 char const* dw_context_target(dw_context* context) {
   return context == nullptr ? "" : context->context.arch().target.data();
+}
+
+int dw_context_sm_count(dw_context* context) {
+  return context == nullptr ? 0 : context->context.device().sm_count;
 }
 
 dw_status dw_context_set_pdl(dw_context* context, int on) {
@@ -298,7 +366,14 @@ dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* given) {
     gemm.disable_ue8m0_cast = call.disable_ue8m0_cast != 0;
     gemm.stream = call.stream;
     gemm.workspace = workspace.get();
-    fp8_fp4_gemm_nt(device, gemm);
+    run_staged(device, call.stream,
+               {{"a", call.a, &gemm.a},
+                {"scale_a", call.scale_a, &gemm.scale_a},
+                {"b", call.b, &gemm.b},
+                {"scale_b", call.scale_b, &gemm.scale_b},
+                {"c", call.c, &gemm.c},
+                {"d", call.d, &gemm.d, true}},
+               [&] { fp8_fp4_gemm_nt(device, gemm); });
   });
 }
 
@@ -317,7 +392,15 @@ dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* given) {
     if (call.recipe != nullptr) einsum.recipe = {call.recipe[0], call.recipe[1], call.recipe[2]};
     einsum.stream = call.stream;
     einsum.workspace = workspace.get();
-    fp8_einsum(device, &present(call.expression, "expression"), einsum);
+    char const* const expression = &present(call.expression, "expression");
+    run_staged(device, call.stream,
+               {{"a", call.a, &einsum.a},
+                {"scale_a", call.scale_a, &einsum.scale_a},
+                {"b", call.b, &einsum.b},
+                {"scale_b", call.scale_b, &einsum.scale_b},
+                {"c", call.c, &einsum.c},
+                {"d", call.d, &einsum.d, true}},
+               [&] { fp8_einsum(device, expression, einsum); });
   });
 }
 
@@ -326,15 +409,7 @@ dw_status dw_required_scale_layout(dw_context* context, dw_scale_layout_call con
   return guarded([&] {
     Context& device = context_of(context);
     dw_scale_layout& layout = present(out, "out");
-    ScaleLayoutResult const result =
-        required_scale_layout(layout_call(device, sized(given, "call")), device.arch());
-    layout = {};
-    layout.unchanged = result.unchanged;
-    layout.is_int32 = result.view.dtype == Dtype::kI32;
-    layout.ndim = result.view.rank;
-    std::copy_n(result.view.shape.begin(), result.view.rank, layout.shape);
-    std::copy_n(result.view.strides.begin(), result.view.rank, layout.strides);
-    layout.bytes = result.bytes;
+    describe_layout(required_scale_layout(layout_call(device, sized(given, "call")), device.arch()), layout);
   });
 }
 
@@ -342,6 +417,36 @@ dw_status dw_transform_scale(dw_context* context, dw_scale_layout_call const* gi
                              void* stream) {
   return guarded([&] {
     Context& device = context_of(context);
-    transform_scale(device, layout_call(device, sized(given, "call")), view_of(device, out, "out"), stream);
+    ScaleLayoutCall call = layout_call(device, sized(given, "call"));
+    TensorView to = view_of(device, out, "out");
+    run_staged(device, stream, {{"scale", given->scale, &call.scale}, {"out", out, &to, true}},
+               [&] { transform_scale(device, call, to, stream); });
+  });
+}
+
+dw_status dw_mn_major_scale_layout(dw_context* context, dw_tensor const* scale, dw_scale_layout* out) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_scale_layout& layout = present(out, "out");
+    describe_layout(mn_major_scale_layout(view_of(device, scale, "scale")), layout);
+  });
+}
+
+dw_status dw_packed_scale_layout(dw_context* context, dw_tensor const* scale, dw_scale_layout* out) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_scale_layout& layout = present(out, "out");
+    describe_layout(packed_scale_layout(view_of(device, scale, "scale")), layout);
+  });
+}
+
+dw_status dw_write_scale_layout(dw_context* context, dw_tensor const* scale, dw_tensor const* out,
+                                void* stream) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    TensorView from = view_of(device, scale, "scale");
+    TensorView to = view_of(device, out, "out");
+    run_staged(device, stream, {{"scale", scale, &from}, {"out", out, &to, true}},
+               [&] { write_scale_layout(device, from, to, stream); });
   });
 }

@@ -2,6 +2,8 @@
 // that is added sets it for its rows.
 #include "cli/coverage_map.hpp"
 
+#include <filesystem>
+
 #include "base/error.hpp"
 #include "jit/jit.hpp"
 #include "ops/einsum/einsum.hpp"
@@ -109,6 +111,16 @@ bool has_compiler(Arch const& arch) {
   return false;
 }
 
+/// Whether the Python package with the drop-in is installed around this program (<package>/bin/deepwell).
+bool has_drop_in(Arch const&) {
+  std::error_code failed;
+  std::filesystem::path const program = std::filesystem::read_symlink("/proc/self/exe", failed);
+  std::filesystem::path const package = program.parent_path().parent_path();
+  return !failed && std::filesystem::exists(package / "_drop_in" / "deep_gemm" / "__init__.py", failed);
+}
+
+bool serves_registered_einsum(Arch const& arch) { return has_drop_in(arch) && serves_einsum(arch); }
+
 // clang-format off
 constexpr CoverageRow kRows[] = {
     // ---- dispatch and build ----
@@ -127,7 +139,7 @@ constexpr CoverageRow kRows[] = {
     {.group = "dispatch", .site = "an operation without a kernel", .operation = "every unserved call", .formats = "", .served = refuses_with_reasons,
      .without = "an assertion, an assembler error, a crash in warm-up or graph capture",
      .answer = "an error that names each kernel's reason; nothing was launched"},
-    {.group = "dispatch", .site = "import deep_gemm", .operation = "which module is live", .formats = "", .served = nullptr,
+    {.group = "dispatch", .site = "import deep_gemm", .operation = "which module is live", .formats = "", .served = has_drop_in,
      .without = "an external module wins, and a name it lacks is an error at its first call",
      .answer = "a drop-in module that says which one is live and hands on what it does not serve"},
 
@@ -165,8 +177,8 @@ constexpr CoverageRow kRows[] = {
     {.group = "serving", .site = "support_deep_gemm()", .operation = "whether the platform may call deep_gemm", .formats = "", .served = nullptr,
      .without = "SM 12.x shut out, or let in while the kernels are not there", .answer = "a plugin that opens it where kernels exist"},
     {.group = "serving", .site = "fp8_einsum, registered operation", .operation = "o_proj through the serving code", .formats = "FP8",
-     .served = nullptr, .without = "2-D weights that another linear kernel prepared end in a rank assertion",
-     .answer = "2-D and 3-D weights, e8m0 or FP32 scales"},
+     .served = serves_registered_einsum, .without = "2-D weights that another linear kernel prepared end in a rank assertion",
+     .answer = "deepseek_v4_fp8_einsum: 2-D and 3-D weights; FP32, e8m0 or packed scales"},
     {.group = "serving", .site = "alignment of expert rows", .operation = "padding of routed rows", .formats = "", .served = nullptr,
      .without = "the question fails without a word and every expert is padded to 128 rows",
      .answer = "both signatures answered, 16 where experts get few rows"},

@@ -192,11 +192,9 @@ void print_coverage(Diagnosis const& found) {
   }
   fmt::print("Coverage of DeepSeek-V4-Flash on {} ({})\n{}", found.device, found.arch->target, table.text());
   fmt::print(
-      "\n\"works\": this library accepts it on this target and has a kernel for it, called through C or C++. "
-      "Whether the answers\n"
-      "are right on this device, deepwell check shows. Python code reaches it once \"import deep_gemm\" "
-      "works "
-      "too.\n");
+      "\n\"works\": this library accepts it on this target and has a kernel for it. Whether the answers are "
+      "right on "
+      "this\ndevice, deepwell check shows. Rows about Python count the package around this program.\n");
 }
 
 Json to_json(Diagnosis const& found) {

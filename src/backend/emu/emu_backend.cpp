@@ -206,7 +206,10 @@ void EmuBackend::launch(LoadedKernel const& kernel, LaunchSpec const& spec,
                                  .dynamic_smem_bytes = spec.dynamic_smem_bytes};
   std::unique_lock lock(mutex_);
   programmatic_seen_ = programmatic_seen_ || spec.programmatic_dependent_launch;
-  if (programmatic_seen_ || overlap_ || list_runs_ || !queue_.empty()) {
+  auto const waits = [&] { return programmatic_seen_ || overlap_ || list_runs_ || !queue_.empty(); };
+  auto const runs = [&] { return std::find(single_runs_.begin(), single_runs_.end(), spec.stream); };
+  ended_.wait(lock, [&] { return waits() || runs() == single_runs_.end(); });
+  if (waits()) {
     auto const known = std::find(streams_.begin(), streams_.end(), spec.stream);
     auto const stream = static_cast<int>(known - streams_.begin());
     if (known == streams_.end()) streams_.push_back(spec.stream);
@@ -222,12 +225,12 @@ void EmuBackend::launch(LoadedKernel const& kernel, LaunchSpec const& spec,
     if (full) run_queue();
     return;
   }
-  ++single_runs_;
+  single_runs_.push_back(spec.stream);
   emu::Options const options = options_;
   lock.unlock();
   auto const end = [&] {
     lock.lock();
-    --single_runs_;
+    single_runs_.erase(runs());
     ended_.notify_all();
   };
   try {
@@ -246,7 +249,7 @@ void EmuBackend::run_queue() {
   ended_.wait(lock, [&] { return !list_runs_; });
   if (queue_.empty()) return;
   list_runs_ = true;
-  ended_.wait(lock, [&] { return single_runs_ == 0; });
+  ended_.wait(lock, [&] { return single_runs_.empty(); });
   std::vector<emu::GridLaunch> const list = std::exchange(queue_, {});
   std::vector<Released> const released = std::exchange(released_, {});
   streams_.clear();

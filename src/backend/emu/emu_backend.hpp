@@ -2,7 +2,7 @@
 // dependent launch: that launch and all after it, programmatic or not, wait until something asks for their results (a copy, a
 // fill, a release, synchronize) or 1,024 of them wait, and then run as one list, overlapping where streams and programmatic
 // dependent launch let them; a report about one of them is thrown there, and the others of the list may not have run.
-// Thread-safe.
+// Thread-safe; launches on one stream run in order, whichever thread makes them.
 #pragma once
 
 #include <condition_variable>
@@ -75,7 +75,8 @@ class EmuBackend : public Backend {
   mutable std::mutex mutex_;  // everything below
   std::condition_variable ended_;
   bool list_runs_ = false;  // without mutex_: launches are queued and stream-ordered releases wait meanwhile
-  int single_runs_ = 0;     // launches that run at once, without mutex_; a list waits for them
+  /// Streams of launches that run at once, without mutex_: the next launch on such a stream waits, and so does a list.
+  std::vector<Stream> single_runs_;
   bool overlap_ = false;
   bool programmatic_seen_ = false;
   std::vector<emu::GridLaunch> queue_;

@@ -187,6 +187,33 @@ TEST_F(Overlap, LaunchesAndReleasesWaitWhileAnotherThreadRunsAList) {
   EXPECT_THROW(word(workspace), Error);
 }
 
+TEST_F(Overlap, LaunchesOfTwoThreadsOnOneStreamRunOneAfterTheOther) {
+  // What "hold" waits for could only come from a launch on another stream, or from here.
+  std::array<std::uint32_t, 3> words{};  // started, go, counter
+  DeviceAddress const mapped = backend->memory().map(std::as_writable_bytes(std::span(words)));
+  std::atomic_ref<std::uint32_t> const started(words[0]), go(words[1]), counter(words[2]);
+  std::thread holder([&] { launch("hold", false, {mapped, mapped + 4, e}); });
+  while (started.load() == 0) std::this_thread::yield();
+  std::atomic<bool> done = false;
+  std::uint32_t seen = 0;  // of `go` when the second launch ends
+  std::thread next([&] {
+    launch("count", false, {d, mapped + 8, 0}, 1);
+    seen = go.load();
+    done = true;
+  });
+  auto const other = kernel("count");
+  std::array<DeviceAddress, 3> const params{d, mapped + 8, 0};
+  int stream = 0;
+  backend->launch(*other, {.threads = 1, .stream = &stream}, std::as_bytes(std::span(params)));
+  EXPECT_EQ(counter.load(), 1u);  // another stream does not wait
+  EXPECT_FALSE(done);
+  go.store(1);
+  holder.join();
+  next.join();
+  EXPECT_EQ(seen, 1u);
+  EXPECT_EQ(counter.load(), 2u);
+}
+
 TEST_F(Overlap, LaunchesOfManyThreadsAllRun) {
   std::vector<std::thread> threads;
   std::array<DeviceAddress, 3> const params{d, backend->notes_address(), 0};

@@ -5,25 +5,11 @@
 #include <vector>
 
 #include "deepwell/deepwell.h"
+#include "unit/capi/tensors.hpp"
 
 namespace {
 
-struct Tensor {
-  std::vector<std::int64_t> shape, strides;
-  dw_tensor tensor{};
-  Tensor(std::uintptr_t data, int code, int bits, std::vector<std::int64_t> sizes,
-         std::vector<std::int64_t> steps = {})
-      : shape(std::move(sizes)), strides(std::move(steps)) {
-    tensor.data = reinterpret_cast<void*>(data);
-    tensor.device = {DW_DEVICE_EXTENSION, 0};
-    tensor.ndim = static_cast<std::int32_t>(shape.size());
-    tensor.dtype = {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(bits),
-                    static_cast<std::uint16_t>(bits == 4 ? 2 : 1)};
-    tensor.shape = shape.data();
-    tensor.strides = strides.empty() ? nullptr : strides.data();
-  }
-  Tensor(Tensor const&) = delete;
-};
+using deepwell::testing::Tensor;
 
 class CApi : public testing::Test {
  protected:
@@ -60,6 +46,7 @@ TEST_F(CApi, Gemm) {
   EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_OK) << dw_error_message();
   EXPECT_STREQ(dw_context_device(context), "null:sm_120a");
   EXPECT_STREQ(dw_context_target(context), "sm_120a");
+  EXPECT_EQ(dw_context_sm_count(context), 188);
   EXPECT_EQ(dw_context_set_pdl(context, 1), DW_OK);
 }
 
@@ -190,6 +177,37 @@ TEST_F(CApi, ScaleLayouts) {
   EXPECT_EQ(dw_context_raise_notes(nullptr), DW_BAD_ARGUMENT);
 }
 
+TEST_F(CApi, ScaleLayoutsOfNoDevice) {
+  Tensor scale{0x30000000, DW_CODE_FLOAT, 32, {2, 9, 6}};
+  dw_scale_layout result{};
+  ASSERT_EQ(dw_mn_major_scale_layout(context, &scale.tensor, &result), DW_OK) << dw_error_message();
+  EXPECT_FALSE(result.unchanged);
+  EXPECT_FALSE(result.is_int32);
+  EXPECT_EQ(result.ndim, 3);
+  EXPECT_EQ(result.strides[0], 72);
+  EXPECT_EQ(result.strides[1], 1);
+  EXPECT_EQ(result.strides[2], 12);
+  EXPECT_EQ(result.bytes, 2u * 72 * 4);
+  Tensor out{0x50000000, DW_CODE_FLOAT, 32, {2, 9, 6}, {72, 1, 12}};
+  EXPECT_EQ(dw_write_scale_layout(context, &scale.tensor, &out.tensor, nullptr), DW_OK) << dw_error_message();
+  ASSERT_EQ(dw_mn_major_scale_layout(context, &out.tensor, &result), DW_OK) << dw_error_message();
+  EXPECT_TRUE(result.unchanged);
+
+  ASSERT_EQ(dw_packed_scale_layout(context, &scale.tensor, &result), DW_OK) << dw_error_message();
+  EXPECT_TRUE(result.is_int32);
+  EXPECT_EQ(result.shape[2], 2);
+  EXPECT_EQ(result.strides[2], 12);
+  Tensor packed{0x50000000, DW_CODE_INT, 32, {2, 9, 2}, {24, 1, 12}};
+  EXPECT_EQ(dw_write_scale_layout(context, &scale.tensor, &packed.tensor, nullptr), DW_OK)
+      << dw_error_message();
+  EXPECT_EQ(dw_packed_scale_layout(context, &packed.tensor, &result), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "scale.dtype");
+  EXPECT_EQ(dw_mn_major_scale_layout(context, nullptr, &result), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "scale");
+  EXPECT_EQ(dw_write_scale_layout(context, &scale.tensor, nullptr, nullptr), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "out");
+}
+
 TEST_F(CApi, Memory) {
   void* memory = nullptr;
   ASSERT_EQ(dw_memory_allocate(context, 64, &memory), DW_OK);
@@ -210,7 +228,23 @@ TEST(CApiContext, BadDevices) {
   EXPECT_EQ(dw_context_create("null:sm_120a", nullptr), DW_BAD_ARGUMENT);
   EXPECT_EQ(context, nullptr);
   dw_context_destroy(nullptr);
+  EXPECT_EQ(dw_context_sm_count(nullptr), 0);
   EXPECT_STREQ(dw_version(), "0.1.0");
+}
+
+TEST(CApiOptions, SetByName) {
+  EXPECT_EQ(dw_set_option("DEEPWELL_NO_SUCH", "1"), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "name");
+  EXPECT_STREQ(dw_error_got(), "DEEPWELL_NO_SUCH");
+  EXPECT_EQ(dw_set_option(nullptr, "1"), DW_BAD_ARGUMENT);
+  // An emulated device reads this one when it is made.
+  ASSERT_EQ(dw_set_option("DEEPWELL_THREADS", "-3"), DW_OK);
+  dw_context* context = nullptr;
+  EXPECT_EQ(dw_context_create("emu:sm_120a", &context), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "DEEPWELL_THREADS");
+  ASSERT_EQ(dw_set_option("DEEPWELL_THREADS", nullptr), DW_OK);
+  ASSERT_EQ(dw_context_create("emu:sm_120a", &context), DW_OK) << dw_error_message();
+  dw_context_destroy(context);
 }
 
 }  // namespace

@@ -1,0 +1,246 @@
+"""torch.ops.deepwell.*: the operations with fake implementations and mutation annotations, for torch.compile and CUDA graphs.
+
+No result aliases an input. Every operator takes CUDA tensors, and CPU tensors where an emulated device is chosen.
+
+  fp8_fp4_gemm_nt(a, a_scale, b, b_scale, out_dtype=bfloat16, c=None, recipe=None, recipe_a=None, recipe_b=None) -> d
+  fp8_fp4_gemm_nt_out(a, a_scale, b, b_scale, d!, c=None, recipe=None, recipe_a=None, recipe_b=None)
+  fp8_einsum(equation, a, a_scale, b, b_scale, out_dtype=bfloat16, c=None, recipe=(1, 128, 128)) -> d
+  fp8_einsum_out(equation, a, a_scale, b, b_scale, d!, c=None, recipe=(1, 128, 128))
+  deepseek_v4_fp8_einsum(a, a_scale, b, b_scale, out!, equation, recipe)
+  transform_scale(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m0_cast=False) -> scale
+
+Shapes and dtypes are those of deep_gemm's fp8_fp4_gemm_nt, fp8_einsum and transform_sf_into_required_layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from . import _other, _runtime, errors
+
+_library = torch.library.Library("deepwell", "DEF")
+
+
+def _elsewhere(name: str):
+    """The other DeepGEMM's function, for a device that Deepwell does not serve."""
+    function = _other.attribute(name)
+    if function is None:
+        raise _other.nobody(name, "Deepwell has no kernels for the device of these tensors")
+    return function
+
+
+def _define(schema: str, implementation, fake) -> None:
+    name = schema.partition("(")[0]
+    _library.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
+    for key in ("CUDA", "CPU"):
+        _library.impl(name, implementation, key)
+    torch.library.register_fake(f"deepwell::{name}", fake, lib=_library)
+
+
+# ---- GEMM ----
+
+_RECIPES = "Tensor? c=None, int[]? recipe=None, int[]? recipe_a=None, int[]? recipe_b=None"
+_OPERANDS = "Tensor a, Tensor a_scale, Tensor b, Tensor b_scale"
+
+
+def _gemm_into(a, a_scale, b, b_scale, d, c=None, recipe=None, recipe_a=None, recipe_b=None) -> None:
+    if not _runtime.fp8_fp4_gemm_nt(a, a_scale, b, b_scale, d, c, recipe, recipe_a, recipe_b, False):
+        _elsewhere("fp8_fp4_gemm_nt")(
+            (a, a_scale), (b, b_scale), d, c=c, recipe=recipe, recipe_a=recipe_a, recipe_b=recipe_b
+        )
+
+
+def _gemm(
+    a, a_scale, b, b_scale, out_dtype=torch.bfloat16, c=None, recipe=None, recipe_a=None, recipe_b=None
+) -> torch.Tensor:
+    d = a.new_empty((a.shape[0], b.shape[0]), dtype=out_dtype)
+    _gemm_into(a, a_scale, b, b_scale, d, c, recipe, recipe_a, recipe_b)
+    return d
+
+
+def _gemm_fake(
+    a, a_scale, b, b_scale, out_dtype=torch.bfloat16, c=None, recipe=None, recipe_a=None, recipe_b=None
+) -> torch.Tensor:
+    return a.new_empty((a.shape[0], b.shape[0]), dtype=out_dtype)
+
+
+def _writes_only(*args, **kwargs) -> None:
+    """Fake of an operator that returns nothing."""
+
+
+_define(
+    f"fp8_fp4_gemm_nt({_OPERANDS}, ScalarType out_dtype=bfloat16, {_RECIPES}) -> Tensor", _gemm, _gemm_fake
+)
+_define(f"fp8_fp4_gemm_nt_out({_OPERANDS}, Tensor(d!) d, {_RECIPES}) -> ()", _gemm_into, _writes_only)
+
+
+# ---- einsum ----
+
+_DEFAULT_RECIPE = (1, 128, 128)
+
+
+def _einsum_into(equation, a, a_scale, b, b_scale, d, c=None, recipe=_DEFAULT_RECIPE) -> None:
+    if not _runtime.fp8_einsum(equation, a, a_scale, b, b_scale, d, c, recipe):
+        _elsewhere("fp8_einsum")(equation, (a, a_scale), (b, b_scale), d, c=c, recipe=tuple(recipe))
+
+
+def _einsum_shape(equation: str, a: torch.Tensor, b: torch.Tensor) -> tuple:
+    if equation != "bhr,hdr->bhd":
+        raise errors.UnsupportedError(
+            f"equation: got {equation!r}, expected 'bhr,hdr->bhd'", "equation", equation, "'bhr,hdr->bhd'"
+        )
+    heads = a.shape[1]
+    return a.shape[0], heads, b.shape[1] if b.dim() == 3 else b.shape[0] // heads
+
+
+def _einsum(
+    equation, a, a_scale, b, b_scale, out_dtype=torch.bfloat16, c=None, recipe=_DEFAULT_RECIPE
+) -> torch.Tensor:
+    d = a.new_empty(_einsum_shape(equation, a, b), dtype=out_dtype)
+    _einsum_into(equation, a, a_scale, b, b_scale, d, c, recipe)
+    return d
+
+
+def _einsum_fake(
+    equation, a, a_scale, b, b_scale, out_dtype=torch.bfloat16, c=None, recipe=_DEFAULT_RECIPE
+) -> torch.Tensor:
+    return a.new_empty(_einsum_shape(equation, a, b), dtype=out_dtype)
+
+
+_define(
+    f"fp8_einsum(str equation, {_OPERANDS}, ScalarType out_dtype=bfloat16, Tensor? c=None, "
+    "int[] recipe=[1, 128, 128]) -> Tensor",
+    _einsum,
+    _einsum_fake,
+)
+_define(
+    f"fp8_einsum_out(str equation, {_OPERANDS}, Tensor(d!) d, Tensor? c=None, "
+    "int[] recipe=[1, 128, 128]) -> ()",
+    _einsum_into,
+    _writes_only,
+)
+
+
+# ---- o_proj as serving code names it ----
+
+
+def deepseek_v4_fp8_einsum_config(device: torch.device | int | None = None) -> tuple[tuple[int, int, int], bool]:
+    """The recipe of deepseek_v4_fp8_einsum on a device, and whether activation scales are packed and TMA-aligned there.
+
+    SM 10.x and 12.x: ((1, 1, 128), True), packed int32 scales [tokens, groups, ceil(r / 512)], column by column. SM 9.0:
+    ((1, 128, 128), False), FP32 scales [tokens, groups, r / 128]. Default: the current device, or the emulated one.
+    """
+    if device is None:
+        major = _runtime.device_major()
+    else:
+        major = torch.cuda.get_device_capability(device)[0]
+    return ((1, 128, 128), False) if major == 9 else ((1, 1, 128), True)
+
+
+def _local_groups(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
+    """Says what does not fit between tokens, weights and output before scales are looked at."""
+    for name, tensor in (("a", a), ("out", out)):
+        if tensor.dim() != 3:
+            raise errors.bad_argument(f"{name}.shape", tuple(tensor.shape), "three axes: tokens, groups, elements")
+    groups, rows = out.shape[1], out.shape[2]
+    if a.shape[1] != groups or a.shape[0] != out.shape[0]:
+        raise errors.bad_argument(
+            "out.shape", tuple(out.shape), f"({a.shape[0]}, {a.shape[1]}, ...): the tokens and groups of a"
+        )
+    if b.dim() == 2 and b.shape[0] != groups * rows:
+        detail = f"{groups * rows} rows: {groups} groups (this rank's, as in out) of {rows}"
+        raise errors.bad_argument("b.shape", tuple(b.shape), detail)
+    if b.dim() == 3 and tuple(b.shape[:2]) != (groups, rows):
+        raise errors.bad_argument("b.shape", tuple(b.shape), f"({groups}, {rows}, ...): groups and rows of out")
+
+
+def _deepseek_v4(a, a_scale, b, b_scale, out, equation: str, recipe: Sequence[int]) -> None:
+    if equation == "bhr,hdr->bhd":
+        _local_groups(a, b, out)
+    if _runtime.serves(out):
+        _runtime.fp8_einsum(equation, a, a_scale, b, b_scale, out, None, recipe)
+        return
+    if b.dim() == 2:  # other implementations take three axes only
+        groups = out.shape[1]
+        b = b.unflatten(0, (groups, -1))
+        b_scale = b_scale.unflatten(0, (groups, -1)) if b_scale.dim() == 2 else b_scale
+    _elsewhere("fp8_einsum")(equation, (a, a_scale), (b, b_scale), out, recipe=tuple(recipe))
+
+
+_define(
+    f"deepseek_v4_fp8_einsum({_OPERANDS}, Tensor(out!) out, str equation, int[] recipe) -> ()",
+    _deepseek_v4,
+    _writes_only,
+)
+
+
+def deepseek_v4_fp8_einsum(
+    a: torch.Tensor,
+    a_scale: torch.Tensor,
+    b: torch.Tensor,
+    b_scale: torch.Tensor,
+    out: torch.Tensor,
+    equation: str,
+    recipe: Sequence[int],
+) -> None:
+    """o_proj's first product, group by group: out[t, g, :] = b[g] a[t, g, :].
+
+    a [tokens, groups, r] e4m3, last stride 1. b [groups, rows, r] or [groups * rows, r] e4m3; the groups are this rank's, counted
+    in `out`. Scales: FP32, UE8M0 (float8_e8m0fnu or uint8) or packed int32, of a per row and 128 (or 32) elements, of b per
+    row or per 128 rows; their shapes say which. out [tokens, groups, rows] bf16 or f32 is written. `equation` is "bhr,hdr->bhd";
+    `recipe` as deepseek_v4_fp8_einsum_config() gives it. Raises BadArgumentError naming what does not fit, UnsupportedError for another equation.
+    Also torch.ops.deepwell.deepseek_v4_fp8_einsum.
+    """
+    torch.ops.deepwell.deepseek_v4_fp8_einsum(a, a_scale, b, b_scale, out, equation, list(recipe))
+
+
+# ---- scale layouts ----
+
+
+def _scale_layout(
+    scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast, keeps_fp32
+) -> tuple[torch.dtype, tuple, tuple]:
+    """Element type, shape and strides of what transform_scale returns."""
+    fp32 = scale.dtype == torch.float32 and (disable_ue8m0_cast or keeps_fp32)
+    if fp32 and gran_mn != 1:
+        return torch.float32, tuple(scale.shape), tuple(scale.contiguous().stride())
+    groups = () if num_groups is None else (num_groups,)
+    columns = (k + gran_k - 1) // gran_k
+    if not fp32:
+        columns = (columns + 3) // 4
+    pitch = (mn + 3) // 4 * 4
+    strides = (1, pitch) if num_groups is None else (pitch * columns, 1, pitch)
+    return torch.float32 if fp32 else torch.int32, (*groups, mn, columns), strides
+
+
+def _transform(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m0_cast=False) -> torch.Tensor:
+    dtype, shape, strides = _scale_layout(
+        scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast, _runtime.keeps_fp32_scales(scale)
+    )
+    if scale.dtype == torch.int32 and scale.shape == shape:  # packed already, in strides of any kind
+        return scale.new_empty_strided(shape, strides).copy_(scale)
+    out = _runtime.transform_scale(scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast)
+    if out is None:
+        out = _elsewhere("transform_sf_into_required_layout")(
+            scale, mn, k, (gran_mn, gran_k), num_groups=num_groups, disable_ue8m0_cast=disable_ue8m0_cast
+        )
+    if out is scale or out.stride() != strides:
+        out = scale.new_empty_strided(shape, strides, dtype=dtype).copy_(out)
+    return out
+
+
+def _transform_fake(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m0_cast=False) -> torch.Tensor:
+    dtype, shape, strides = _scale_layout(
+        scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast, _runtime.keeps_fp32_scales(scale)
+    )
+    return scale.new_empty_strided(shape, strides, dtype=dtype)
+
+
+_define(
+    "transform_scale(Tensor scale, int mn, int k, int gran_mn, int gran_k, int? num_groups=None, "
+    "bool disable_ue8m0_cast=False) -> Tensor",
+    _transform,
+    _transform_fake,
+)
