@@ -13,6 +13,7 @@ from deepwell.errors import (
     MissingError,
     UnsupportedError,
     bad_argument,
+    bad_type,
 )
 
 E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
@@ -202,6 +203,16 @@ def test_what_is_no_pair(native, form):
         assert isinstance(caught.value, TypeError) and isinstance(caught.value, RuntimeError)
     with pytest.raises(BadTypeError):
         deep_gemm.fp8_einsum("bhr,hdr->bhd", pair, None, torch.empty(4, 4))
+
+
+def test_a_wrong_type_is_said_as_the_native_module_says_it(native):
+    error = bad_type("a", "int", "a tensor")
+    native.answers["fp8_fp4_gemm_nt"] = error
+    for function in (deep_gemm.fp8_gemm_nt, deep_gemm.fp8_gemm_nn):
+        pair = (1, 2) if function is deep_gemm.fp8_gemm_nt else (torch.zeros(2, 2), torch.zeros(2, 2))
+        with pytest.raises(BadTypeError) as caught:
+            function(pair, pair, 5)
+        assert caught.value is error
 
 
 def test_alpha_and_quantised_output_are_forwarded(native, other):

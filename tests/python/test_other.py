@@ -265,17 +265,17 @@ def test_names_that_only_the_other_has(native, other):
 
 
 def test_submodules_that_only_the_other_has(native, other):
-    other(files={"locality_domain.py": "MARK = 'locality'\nimport deep_gemm\nTOP = deep_gemm\n"})
+    other(files={"envs.py": "MARK = 'envs'\nimport deep_gemm\nTOP = deep_gemm\n"})
     try:
-        found = importlib.import_module("deep_gemm.locality_domain")
-        assert found.MARK == "locality"
-        assert found is sys.modules[_hook.ALIAS + ".locality_domain"]
-        assert found.__spec__.name == _hook.ALIAS + ".locality_domain"
+        found = importlib.import_module("deep_gemm.envs")
+        assert found.MARK == "envs"
+        assert found is sys.modules[_hook.ALIAS + ".envs"]
+        assert found.__spec__.name == _hook.ALIAS + ".envs"
         assert importlib.import_module("deep_gemm.utils.only_theirs").MARK == "theirs"
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module("deep_gemm.never_heard_of")
     finally:
-        for name in ("deep_gemm.locality_domain", "deep_gemm.utils.only_theirs"):
+        for name in ("deep_gemm.envs", "deep_gemm.utils.only_theirs"):
             sys.modules.pop(name, None)
 
 

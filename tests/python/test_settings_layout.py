@@ -4,7 +4,7 @@ import deep_gemm
 import pytest
 import torch
 from deepwell import _other
-from deepwell.errors import BadArgumentError, BadTypeError, MissingError, UnsupportedError
+from deepwell.errors import BadArgumentError, BadTypeError, DeviceError, MissingError, UnsupportedError
 
 SETTINGS = {
     "set_num_sms": 100,
@@ -330,3 +330,16 @@ def test_without_a_native_module_the_gpu_is_asked(clean, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     assert deep_gemm.get_num_sms() == 132
     assert deep_gemm.testing.get_arch_major() == 9
+
+
+def test_without_a_native_module_and_without_a_gpu(clean, monkeypatch):
+    monkeypatch.setattr(deep_gemm._forward, "_runtime", deep_gemm._forward.NoRuntime("libfoo is missing"))
+    monkeypatch.setattr(torch.cuda, "current_device", _no_gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", _no_gpu)
+    for question in (deep_gemm.get_num_sms, deep_gemm.testing.get_arch_major):
+        with pytest.raises(DeviceError, match="libfoo is missing"):
+            question()
+
+
+def _no_gpu():
+    raise AssertionError("Torch not compiled with CUDA enabled")

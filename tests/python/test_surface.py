@@ -81,6 +81,18 @@ def test_version_compares_as_2_8_1():
     assert "deepwell" in deep_gemm.__version__
 
 
+def test_a_version_that_deepwell_cannot_tell(monkeypatch):
+    from deep_gemm import _version
+
+    class Broken:
+        @property
+        def __version__(self):
+            raise OSError("the native module is missing")
+
+    monkeypatch.setattr(_version, "deepwell", Broken())
+    assert _version.version() == "2.8.1+deepwell"
+
+
 def test_no_torch_library_of_that_name_is_registered():
     import torch
 

@@ -15,14 +15,14 @@ from typing import Any
 
 from deepwell import _other
 
-from . import _C, epilogue, layout, legacy, mega, settings, testing, utils
-from ._version import __version__
+from . import _C, epilogue, layout, legacy, locality_domain, mega, settings, testing, utils
 from .attention import *
 from .einsum import *
 from .gemm import *
 from .grouped import *
 from .hyperconnection import *
 from .layout import *
+from .locality_domain import *
 from .mega import *
 from .settings import *
 from .utils import *
@@ -30,7 +30,12 @@ from .utils import dist, math
 
 
 def __getattr__(name: str) -> Any:
-    """Names that only the other DeepGEMM has."""
+    """The version, which asks Deepwell for its own at first use; names that only the other DeepGEMM has."""
+    if name == "__version__":
+        from ._version import version
+
+        globals()[name] = version()
+        return globals()[name]
     if not name.startswith("_"):
         theirs = _other.attribute(name)
         if theirs is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import BadTypeError, DeepwellError
+from deepwell.errors import BadTypeError, DeepwellError, DeviceError
 
 from .epilogue import Epilogue
 
@@ -117,10 +117,32 @@ def loaded_runtime() -> Any:
     return _runtime
 
 
+def sm_count() -> int:
+    """SMs of the current device, real or emulated. Raises DeviceError where there is none."""
+    return _of_device("sm_count")
+
+
+def device_major() -> int:
+    """The compute capability's first number of the current device. Raises DeviceError where there is none."""
+    return _of_device("device_major")
+
+
+def _of_device(question: str) -> int:
+    try:
+        return getattr(runtime(), question)()
+    except DeepwellError:
+        raise
+    except (RuntimeError, AssertionError) as error:  # what torch says without a GPU
+        instead = "no emulated device is chosen"
+        if isinstance(_runtime, NoRuntime):
+            instead = f"Deepwell's native module did not load ({_runtime.reason})"
+        raise DeviceError(f"no GPU: {error}; and {instead}") from error
+
+
 def device_text() -> str:
     """The device at hand for an error message: `SM 12.x`, or that there is none."""
     try:
-        return f"SM {runtime().device_major()}.x"
+        return f"SM {device_major()}.x"
     except Exception:
         return "no device"
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import BadArgumentError, DeepwellError, UnsupportedError, bad_type
+from deepwell.errors import BadArgumentError, BadTypeError, DeepwellError, UnsupportedError, bad_type
 
 from ._forward import find, forwarded, given, runtime, their_epilogue
 
@@ -259,8 +259,10 @@ def _after(
     """What follows a refusal of Deepwell's: the other DeepGEMM, or a copy in the order that the kernels
     read.
     """
-    refused_order = isinstance(error, (UnsupportedError, BadArgumentError)) and not (
-        _k_major(view_a[0]) and _k_major(view_b[0])
+    refused_order = (
+        isinstance(error, (UnsupportedError, BadArgumentError))
+        and not isinstance(error, BadTypeError)
+        and not (_k_major(view_a[0]) and _k_major(view_b[0]))
     )
     if not refused_order and not isinstance(error, UnsupportedError):
         raise error

@@ -13,7 +13,7 @@ from typing import Any
 from deepwell import _hook, _other
 from deepwell.errors import bad_argument, bad_type
 
-from ._forward import SERVED, loaded_runtime, runtime
+from ._forward import SERVED, device_major, loaded_runtime, sm_count
 
 __all__ = [
     "set_num_sms",
@@ -46,7 +46,7 @@ def _set(setter: str, value: Any) -> None:
 def _pass_on(theirs: ModuleType, setter: str, value: Any) -> None:
     function = getattr(theirs, setter, None)
     if function is not None:  # an older one has fewer
-        function(runtime().sm_count() if setter == "set_num_sms" and value == 0 else value)
+        function(sm_count() if setter == "set_num_sms" and value == 0 else value)
 
 
 def _apply_to_other(theirs: ModuleType) -> None:
@@ -79,14 +79,14 @@ def set_num_sms(new_num_sms) -> None:
     number = _integer("new_num_sms", new_num_sms)
     if number < 0:
         raise bad_argument("new_num_sms", number, "0 or more")
-    if number > 0 and number > runtime().sm_count():
-        raise bad_argument("new_num_sms", number, f"at most the device's {runtime().sm_count()}")
+    if number > 0 and number > sm_count():
+        raise bad_argument("new_num_sms", number, f"at most the device's {sm_count()}")
     _set("set_num_sms", number)
 
 
 def get_num_sms() -> int:
     """What set_num_sms has set, else the number of SMs of the current device."""
-    return _given.get("set_num_sms") or runtime().sm_count()
+    return _given.get("set_num_sms") or sm_count()
 
 
 def set_tc_util(new_tc_util) -> None:
@@ -183,7 +183,7 @@ def get_theoretical_mk_alignment_for_contiguous_layout(expected_m=None, num_grou
 
 def _is_deepwells_device() -> bool:
     """Whether the current device is one whose calls Deepwell serves before the other DeepGEMM is asked."""
-    major = runtime().device_major()
+    major = device_major()
     return major == 12 or (major == 9 and (_hook.mode() == "always" or not _other.other_exists()))
 
 
@@ -198,7 +198,7 @@ def _has_cuda() -> bool:
 
 def _by_architecture(rows: int | None) -> int:
     try:
-        major = runtime().device_major()
+        major = device_major()
     except Exception:  # without a device no kernel will run
         return 128
     if major == 10:

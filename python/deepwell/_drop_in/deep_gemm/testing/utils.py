@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from .._forward import device_major
+
 
 def get_arch_major() -> int:
     """The compute capability's first number of the current device, real or emulated."""
-    from .._forward import runtime
-
-    return runtime().device_major()
+    return device_major()
 
 
 def test_filter(condition: Callable[[], bool]) -> Callable[[Any], Any]:

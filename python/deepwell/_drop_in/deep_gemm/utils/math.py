@@ -197,11 +197,11 @@ def per_custom_dims_cast_to_fp8(
 
 
 def cast_back_from_fp8(
-    x: torch.Tensor, sf: torch.Tensor, gran_k: int = 128, use_packed_ue8m0: bool = False
+    x_fp8: torch.Tensor, sf: torch.Tensor, gran_k: int = 128, use_packed_ue8m0: bool = False
 ) -> torch.Tensor:
     """float8_e4m3fn [m, n] times its scales, as per_token_cast_to_fp8 gives them, to float32 [m, n]."""
     sf = unpack_ue8m0_from_int(sf) if use_packed_ue8m0 else sf.float()
-    return x.float() * _per_column(sf, x.shape[1], gran_k)
+    return x_fp8.float() * _per_column(sf, x_fp8.shape[1], gran_k)
 
 
 def _per_column(sf: torch.Tensor, n: int, gran_k: int) -> torch.Tensor:
@@ -286,13 +286,13 @@ def per_token_cast_to_nvfp4(
     return packed, filled.to(torch.float8_e4m3fn).view(torch.int32)
 
 
-def transpose_packed_fp4(x: torch.Tensor) -> torch.Tensor:
+def transpose_packed_fp4(a: torch.Tensor) -> torch.Tensor:
     """Packed e2m1 int8 [m, n / 2] to its transpose, packed along m: int8 [n, m / 2]; m even."""
-    if x.shape[0] % 2:
+    if a.shape[0] % 2:
         raise bad_argument(
-            "x.shape", tuple(x.shape), "an even number of rows: a byte of the result holds two"
+            "a.shape", tuple(a.shape), "an even number of rows: a byte of the result holds two"
         )
-    return _pack_codes(_unpack_codes(x).T)
+    return _pack_codes(_unpack_codes(a).T)
 
 
 def cast_back_from_fp4(
