@@ -9,9 +9,7 @@ Deepwell's drop-in (DEEPWELL_DEEP_GEMM says whether; see docs/drop-in.md), and o
   deepwell.errors                          what is raised: RuntimeError subclasses with argument, got, expected
 """
 
-from __future__ import annotations
-
-from . import _hook, errors
+from . import _hook
 
 __all__ = [
     "deepseek_v4_fp8_einsum",
@@ -43,8 +41,10 @@ def __getattr__(name: str) -> object:
         from . import _native
 
         return _native.version()
-    if name not in _FROM:
-        raise AttributeError(f"module 'deepwell' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "errors":
+        return import_module(".errors", __name__)
+    if name not in _FROM:
+        raise AttributeError(f"module 'deepwell' has no attribute {name!r}")
     return getattr(import_module(f".{_FROM[name]}", __name__), name)
