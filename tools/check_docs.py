@@ -4,7 +4,7 @@
 - There too, each code span that names a file or folder of this tree names one that exists. `*` and `{a,b}` are expanded;
   a name with `<...>` or `...` in it is a pattern and is not looked up.
 - Each DEEPWELL_* option of src/base/options.cpp stands in docs/options.md, and each DEEPWELL_* name in the documentation is
-  an option, a CMake option or a variable of the set-up.
+  an option, a CMake option, or a variable of the set-up, the Python package or its tests.
 
 Prints one line per violation, exit code 1 if there is one.
 """
@@ -20,7 +20,10 @@ SPAN = re.compile(r"`([^`\n]+)`")
 OPTION = re.compile(r"\bDEEPWELL_[A-Z0-9_]+\b")
 OPTION_SOURCE = "src/base/options.cpp"
 OPTION_PAGE = "docs/options.md"
-OTHER_NAMES = ("CMakeLists.txt", "cmake/tests.cmake", "cmake/emulator_library.cmake", "cmake/embed_sources.cmake", "tools/setup.sh", "Makefile")
+OTHER_NAMES = (
+    "CMakeLists.txt", "cmake/tests.cmake", "cmake/emulator_library.cmake", "cmake/embed_sources.cmake", "tools/setup.sh", "Makefile",
+    "python/deepwell/_hook.py", "tests/python/reference.py", "tests/python/test_install.py",
+)
 
 
 def lines_of(text):

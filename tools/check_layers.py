@@ -3,6 +3,7 @@
 The tables below are the rules; docs/style.md explains them. Prints one line per violation, exit code 1 if there is one.
 """
 import argparse
+import ast
 import re
 import sys
 from pathlib import Path
@@ -65,6 +66,27 @@ OWNERS = [
 
 # JSON and command-line libraries are slow to compile: in .cpp files only.
 CPP_ONLY = re.compile(r"^\s*#\s*include\s*[<\"](nlohmann/|CLI/)")
+
+# Python: what the import of a file may not bring about: (place, modules, why). Only imports that run when the module is
+# imported count: those inside functions and under TYPE_CHECKING do not. A place's own part of the tree comes first.
+PYTHON = "python"
+PYTHON_IMPORTS = [
+    ("python/deepwell/_hook.py", None, "the hook runs at the start of every interpreter: os and sys only"),
+    ("python/deepwell/__init__.py", ["torch", "deepwell._native", "deepwell._runtime"], "importing deepwell loads neither torch "
+     "nor the native library"),
+    ("python/deepwell/errors.py", ["torch", "deepwell._native", "deepwell._runtime"], "errors are raised where there is no torch"),
+    ("python/deepwell/_other.py", ["torch", "deepwell._native", "deepwell._runtime"], "finding another DeepGEMM needs neither"),
+    ("python/deepwell/_drop_in", ["torch", "deepwell._native", "deepwell._runtime"], "importing deep_gemm loads neither torch nor "
+     "the native library"),
+]
+HOOK_MODULES = ["os", "sys"]
+
+# Python, in code without comments: (pattern, who may, why).
+PYTHON_OWNERS = [
+    (r"\b(Library|custom_op|register_fake|triton_op)\(\s*f?[\"']deep_gemm\b", [], "torch.ops.deep_gemm belongs to DeepGEMM"),
+    (r"\bmeta_path\b", ["python/deepwell/_hook.py", "python/deepwell/_other.py", "python/deepwell/_doctor.py"], "the import "
+     "system belongs to the hook"),
+]
 
 SUFFIXES = {".hpp", ".cpp", ".h", ".cuh", ".cu"}
 HEADERS = {".hpp", ".h", ".cuh"}
@@ -189,6 +211,54 @@ def check_file(root, path):
     return [f"{path}:{line}: {why}" for line, why in found]
 
 
+def imports_at_import(tree, package):
+    """(line, absolute name) of each import that runs when the module is imported."""
+    pending = list(tree.body)
+    while pending:
+        node = pending.pop(0)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else []
+            module = ".".join(base + ([node.module] if node.module else []))
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+        for field in ("body", "orelse", "handlers", "finalbody"):
+            pending += getattr(node, field, [])
+
+
+def check_python(root, path):
+    """Violations in one file of the Python package."""
+    text = (root / path).read_text(encoding="utf-8", errors="replace")
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        return [f"{path}:{error.lineno}: {error.msg}"]
+    found = []
+    if ast.get_docstring(tree) is None:
+        found.append((1, "the first line is a docstring that says what the file is for"))
+    package = path.removeprefix(PYTHON + "/").split("/")[:-1]
+    for line, name in imports_at_import(tree, package):
+        top = name.split(".")[0]
+        for place, modules, why in PYTHON_IMPORTS:
+            if not is_under(path, place):
+                continue
+            if modules is None and top not in HOOK_MODULES:
+                found.append((line, f"imports {name}: {why}"))
+            elif modules is not None and any(name == each or name.startswith(each + ".") for each in modules):
+                found.append((line, f"imports {name}: {why}"))
+    for number, line in enumerate(text.split("\n"), 1):
+        code = line.split("#", 1)[0]
+        for pattern, owners, why in PYTHON_OWNERS:
+            if re.search(pattern, code) and path not in owners:
+                found.append((number, why))
+    return [f"{path}:{line}: {why}" for line, why in found]
+
+
 def check_tree(root):
     """All violations below `root`, and the number of files that were read."""
     root = root.resolve()
@@ -202,6 +272,9 @@ def check_tree(root):
                 violations.append(f"{path}:1: this folder has no level in tools/check_layers.py")
             violations += check_file(root, path)
             files += 1
+    for file in sorted((root / PYTHON).rglob("*.py")):
+        violations += check_python(root, file.relative_to(root).as_posix())
+        files += 1
     return violations, files
 
 

@@ -26,6 +26,11 @@ CLEAN = {
     "src/ops/gemm/gemm.hpp": '// GEMM.\n#pragma once\n#include "backend/backend.hpp"\n#include "deepwell/gemm.h"\n',
     "src/ref/gemm.cpp": '// Reference.\n#include "tensor/tensor.hpp"\n#include "deepwell/common.h"\n',
     "src/cli/main.cpp": '// Main.\n#include <CLI/CLI.hpp>\n#include "ops/gemm/gemm.hpp"\nint main() { std::puts("a"); exit(1); }\n',
+    "python/deepwell/__init__.py": '"""Package."""\nfrom . import _hook\n',
+    "python/deepwell/_hook.py": '"""Hook."""\nimport os\nimport sys\ndef f():\n    import warnings\n    return sys.meta_path\n',
+    "python/deepwell/_ops.py": '"""Operators."""\nimport torch\nL = torch.library.Library("deepwell", "DEF")\n',
+    "python/deepwell/_drop_in/deep_gemm/math.py":
+        '"""Casts."""\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\ndef f():\n    import torch\n',
 }
 
 # what is planted -> (file, text, a part of the report)
@@ -56,6 +61,17 @@ PLANTED = {
     "CLI11 in the library": ("src/ops/bad.cpp", "// x\n#include <CLI/CLI.hpp>\n", "command-line library"),
     "no purpose line": ("src/ops/bad.cpp", "int x;\n", "first line"),
     "no include guard": ("src/ops/bad.hpp", "// x\nint x;\n", "#pragma once"),
+    "torch at the import of deep_gemm": ("python/deepwell/_drop_in/deep_gemm/bad.py", '"""x"""\nimport torch.cuda\n', "neither"),
+    "torch in a class": ("python/deepwell/_drop_in/deep_gemm/bad.py", '"""x"""\nclass A:\n    from torch import nn\n', "neither"),
+    "torch in a try": ("python/deepwell/_other.py", '"""x"""\ntry:\n    import torch\nexcept ImportError:\n    pass\n', "neither"),
+    "the native library at import": ("python/deepwell/_drop_in/deep_gemm/bad.py", '"""x"""\nfrom deepwell import _runtime\n', "neither"),
+    "the same, relative": ("python/deepwell/errors.py", '"""x"""\nfrom . import _native\n', "no torch"),
+    "a heavy hook": ("python/deepwell/_hook.py", '"""x"""\nimport importlib.util\n', "os and sys only"),
+    "DeepGEMM's operators": ("python/deepwell/bad.py", '"""x"""\nimport torch\nL = torch.library.Library("deep_gemm", "DEF")\n',
+                             "belongs to DeepGEMM"),
+    "another hook": ("python/deepwell/bad.py", '"""x"""\nimport sys\nsys.meta_path.append(1)\n', "belongs to the hook"),
+    "no docstring": ("python/deepwell/bad.py", "import sys\n", "docstring"),
+    "no Python": ("python/deepwell/bad.py", "def f(:\n", "invalid syntax"),
     "a folder without a level": ("src/misc/bad.cpp", "// x\n", "no level"),
 }
 
