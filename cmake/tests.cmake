@@ -93,3 +93,11 @@ if(TARGET deepwell)
                             DEEPWELL_LOADING_BINARY=$<TARGET_FILE:deepwell_loading>
                             ${Python3_EXECUTABLE} -m unittest discover -s tests/cli WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
+
+# The Python package of the build folder, on emulated devices. Needs .venv with tools/requirements-python.txt.
+if(TARGET deepwell_native)
+  add_test(NAME python
+    COMMAND ${CMAKE_COMMAND} -E env PYTHONPATH=${CMAKE_BINARY_DIR}/python ${CMAKE_SOURCE_DIR}/.venv/bin/python -m pytest -q
+            -p no:cacheprovider --ignore=tests/python/gpu tests/python
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endif()

@@ -21,7 +21,7 @@ import deepwell  # noqa: E402
 import fakes  # noqa: E402
 
 os.environ.pop("DEEPWELL_DEEP_GEMM", None)
-PACKAGE_ROOT = Path(deepwell.__file__).resolve().parents[1]
+PACKAGE_ROOT = Path(deepwell.__file__).absolute().parents[1]
 
 
 @pytest.fixture
@@ -79,3 +79,11 @@ def run_python(tmp_path):
         return done
 
     return run
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """A skipped test counts as a failure: it has shown nothing."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats.get("skipped") and exitstatus == 0:
+        reporter.write_line("skipped tests count as failures", red=True)
+        session.exitstatus = 1
