@@ -15,6 +15,7 @@ from pathlib import Path
 
 TOP_FOLDERS = ("src", "plan", "kernels", "include", "tests", "tools", "docs", "cmake", "python", "bench", ".ci")
 TOP_FILES = ("Makefile", "CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE")
+PYTHON_NAMES = ("python/deepwell/_hook.py", "tests/python/reference.py", "tests/python/test_install.py")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 OPTION = re.compile(r"\bDEEPWELL_[A-Z0-9_]+\b")
@@ -22,7 +23,6 @@ OPTION_SOURCE = "src/base/options.cpp"
 OPTION_PAGE = "docs/options.md"
 OTHER_NAMES = (
     "CMakeLists.txt", "cmake/tests.cmake", "cmake/emulator_library.cmake", "cmake/embed_sources.cmake", "tools/setup.sh", "Makefile",
-    "python/deepwell/_hook.py", "tests/python/reference.py", "tests/python/test_install.py",
 )
 
 
@@ -98,7 +98,7 @@ def check_options(root, pages):
     found = [f"{OPTION_PAGE}: option {name} is not documented" for name in sorted(options - documented)]
 
     known = set(options)
-    for other in OTHER_NAMES:
+    for other in OTHER_NAMES + PYTHON_NAMES:
         if (root / other).exists():
             known |= set(OPTION.findall((root / other).read_text(encoding="utf-8")))
     for name in pages:

@@ -18,7 +18,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from importlib.util import spec_from_file_location
 from types import ModuleType
@@ -58,13 +58,23 @@ _on_load: list[Callable[[ModuleType], None]] = []
 # --- finding ------------------------------------------------------------------------------------------------
 
 
-def _installed_spec() -> ModuleSpec | None:
-    """What `import deep_gemm` would load without Deepwell, as far as it is a package in files."""
+def _specs(name: str) -> Iterator[ModuleSpec]:
+    """What the import system would find without Deepwell, finder by finder."""
     for finder in list(sys.meta_path):
         if getattr(finder, "deepwell_hook", False) or not hasattr(finder, "find_spec"):
             continue
-        spec = finder.find_spec(_hook.NAME, None, None)
-        if spec is None or not isinstance(spec.loader, (SourceFileLoader, SourcelessFileLoader)):
+        try:
+            spec = finder.find_spec(name, None, None)
+        except ImportError:  # some finders forbid a name so
+            return
+        if spec is not None:
+            yield spec
+
+
+def _installed_spec() -> ModuleSpec | None:
+    """What `import deep_gemm` would load without Deepwell, as far as it is a package in files."""
+    for spec in _specs(_hook.NAME):
+        if not isinstance(spec.loader, (SourceFileLoader, SourcelessFileLoader)):
             continue  # also a folder without __init__, as a removal may leave it behind
         if spec.submodule_search_locations and spec.origin and os.path.dirname(spec.origin) != _hook.DROP_IN:
             return spec
@@ -73,14 +83,9 @@ def _installed_spec() -> ModuleSpec | None:
 
 def _vendored_file() -> str | None:
     """The __init__ of the copy inside vLLM, found without importing vLLM."""
-    vllm = sys.modules.get("vllm")
-    folders = getattr(vllm, "__path__", None)
+    folders = getattr(sys.modules.get("vllm"), "__path__", None)
     if folders is None:
-        for finder in list(sys.meta_path):
-            spec = finder.find_spec("vllm", None, None) if hasattr(finder, "find_spec") else None
-            if spec is not None:
-                folders = spec.submodule_search_locations
-                break
+        folders = next((spec.submodule_search_locations for spec in _specs("vllm")), None)
     for folder in folders or ():
         file = os.path.join(folder, "third_party", "deep_gemm", "__init__.py")
         if os.path.isfile(file):
@@ -175,7 +180,6 @@ def _load() -> None:
             break
     if module is None:
         return
-    _state.module = module
     log.info(
         "what Deepwell does not serve goes to DeepGEMM %s at %s",
         getattr(module, "__version__", "(no version)"),
@@ -186,6 +190,7 @@ def _load() -> None:
             callback(module)
         except Exception as error:
             log.warning("DeepGEMM at %s did not take a setting: %s", getattr(module, "__file__", "?"), error)
+    _state.module = module  # last: other threads call it from here on
 
 
 def _candidates() -> list[tuple[str, str]]:

@@ -177,6 +177,35 @@ def test_a_finder_of_an_editable_install_counts(native, other, monkeypatch):
     assert _other.other().absolute.me_later() is _other.other()
 
 
+def test_a_finder_that_forbids_the_name(native, other, monkeypatch):
+    """As some tests put in front: there is no other one then, and asking is no error."""
+    other()
+    other(vendored=True)
+
+    class Forbids:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name in ("deep_gemm", "vllm"):
+                raise ImportError(f"{name} is not to be used here")
+
+    monkeypatch.setattr(sys, "meta_path", [sys.meta_path[0], Forbids, *sys.meta_path[1:]])
+    assert not _other.other_exists()
+    with pytest.raises(MissingError):
+        deep_gemm.bf16_gemm_nt(1, 2, 3)
+
+
+def test_their_functions_can_be_compiled_by_torch(native, other):
+    """Builtins of their own do not keep torch.compile from tracing them in one graph."""
+    import torch
+
+    other(
+        init="def traced(x):\n    from deep_gemm.utils import only_theirs\n"
+        "    return x * len(only_theirs.MARK) + max(1, 2)\n"
+    )
+    function = torch.compile(_other.other().traced, backend="eager", fullgraph=True)
+    assert torch.equal(function(torch.ones(3)), torch.full((3,), 8.0))
+
+
 @pytest.mark.parametrize(
     "failure", ["ImportError('no GPU code')", "AssertionError('no CUDA')", "OSError('torn file')"]
 )
@@ -191,6 +220,26 @@ def test_the_reason_why_it_does_not_load_is_kept(native, other, failure):
     assert fakes.loads() == [_hook.ALIAS]  # not tried again and again
     assert not _other.other_exists()
     assert not [name for name in sys.modules if name.startswith(_hook.ALIAS)]
+
+
+def test_a_failure_at_the_end_leaves_no_modules(native, other):
+    other(init="raise ImportError('at the end')")
+    assert _other.other() is None
+    assert not [name for name in sys.modules if name.startswith(_hook.ALIAS)]
+    assert "at the end" in _other.failure()
+
+
+def test_threads_load_it_once(native, other):
+    """The second one waits for the first, and settings are passed on before either calls."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    other(init="import time\ntime.sleep(0.3)\n")
+    deep_gemm.set_pdl(True)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: deep_gemm.bf16_gemm_nt(number, 2, 3), range(4)))
+    assert fakes.loads() == [_hook.ALIAS]
+    names = [name for name, _ in _other.other().CALLS]
+    assert names == ["set_pdl"] + ["bf16_gemm_nt"] * 4
 
 
 def test_vendored_is_taken_where_installed_does_not_load(native, other):
