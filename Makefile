@@ -7,7 +7,7 @@ JOBS := $(shell nproc)
 TOOLKIT = export PATH="$$(tools/toolkit_path.sh):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build run test test-all format format-check clean
+.PHONY: help setup setup-test build run test test-all test-vllm format format-check clean
 
 help:  ## this list
 	@echo "make run        set up, build, write $(SAMPLE) if there is none, check every operation on the best device"
@@ -50,6 +50,9 @@ test-all: setup-test
 	@ninja -C $(BUILD) -j$(JOBS)
 	@$(TOOLKIT) && DEEPWELL_COMPILE_ALL=1 python3 tools/run_tests.py $(BUILD) --jobs $(JOBS)
 	@tools/compile_releases.sh $(BUILD) all
+
+test-vllm: build  ## vLLM's own Python code drives the drop-in, on emulated boards
+	@python3 tools/run_vllm_client.py --deepwell $(BUILD)/python
 
 format:
 	@git ls-files '*.cpp' '*.hpp' '*.h' '*.cuh' | xargs -r clang-format-14 -i
