@@ -7,12 +7,16 @@ JOBS := $(shell nproc)
 TOOLKIT = export PATH="$$(tools/toolkit_path.sh):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build run test test-all test-vllm format format-check clean
+.PHONY: help setup setup-test build run test test-all test-vllm test-wheel test-aarch64 wheel format format-check clean
 
 help:  ## this list
 	@echo "make run        set up, build, write $(SAMPLE) if there is none, check every operation on the best device"
 	@echo "make test       set up, build everything, run all tests"
 	@echo "make test-all   the same, with every kernel compiled by every compiler and several releases of NVRTC for every target (hours)"
+	@echo "make test-vllm      vLLM's own Python code drives the drop-in, on emulated boards (the first time it fetches 340 MB)"
+	@echo "make test-wheel     builds this machine's wheel, installs it in a clean environment and runs the Python tests there"
+	@echo "make test-aarch64   part of the tests, cross-compiled for aarch64 and run by qemu"
+	@echo "make wheel      release wheels for x86-64 and aarch64, in dist/"
 	@echo "make build      set up and build without running anything"
 	@echo "make format     clang-format the C++ and CUDA sources (format-check: only say what would change)"
 	@echo "make clean      remove the build folder and the sample (the Python environment stays)"
@@ -41,18 +45,27 @@ run: setup
 	exit $$((built_in > model ? built_in : model))
 
 test: setup-test
-	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release > /dev/null
 	@ninja -C $(BUILD) -j$(JOBS)
 	@$(TOOLKIT) && python3 tools/run_tests.py $(BUILD) --jobs $(JOBS)
 
 test-all: setup-test
-	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release > /dev/null
 	@ninja -C $(BUILD) -j$(JOBS)
 	@$(TOOLKIT) && DEEPWELL_COMPILE_ALL=1 python3 tools/run_tests.py $(BUILD) --jobs $(JOBS)
 	@tools/compile_releases.sh $(BUILD) all
 
 test-vllm: build  ## vLLM's own Python code drives the drop-in, on emulated boards
 	@python3 tools/run_vllm_client.py --deepwell $(BUILD)/python
+
+test-wheel:
+	@tools/test_wheel.sh
+
+test-aarch64:
+	@JOBS=$(JOBS) tools/test_aarch64.sh
+
+wheel:
+	@tools/build_wheel.sh
 
 format:
 	@git ls-files '*.cpp' '*.hpp' '*.h' '*.cuh' | xargs -r clang-format-14 -i

@@ -5,7 +5,25 @@ if(NOT DEEPWELL_TESTS)
   return()
 endif()
 enable_testing()
-find_package(GTest REQUIRED)
+if(DEEPWELL_ZIG)
+  # Built along, as any C++ library that zig's binaries use: from Debian's package of sources.
+  set(DEEPWELL_GTEST /usr/src/googletest CACHE PATH "googletest's sources")
+  foreach(name gtest gmock)
+    string(REGEX REPLACE "^g" "${DEEPWELL_GTEST}/google" folder ${name})
+    add_library(dw_${name} STATIC ${folder}/src/${name}-all.cc)
+    target_include_directories(dw_${name} PRIVATE ${folder})
+    target_include_directories(dw_${name} SYSTEM PUBLIC ${folder}/include)
+  endforeach()
+  add_library(dw_gtest_main STATIC ${DEEPWELL_GTEST}/googletest/src/gtest_main.cc)
+  target_link_libraries(dw_gtest PUBLIC dw_flags)
+  target_link_libraries(dw_gtest_main PUBLIC dw_gtest)
+  target_link_libraries(dw_gmock PUBLIC dw_gtest)
+  add_library(GTest::gtest ALIAS dw_gtest)
+  add_library(GTest::gtest_main ALIAS dw_gtest_main)
+  add_library(GTest::gmock ALIAS dw_gmock)
+else()
+  find_package(GTest REQUIRED)
+endif()
 
 function(dw_test name folder)
   file(GLOB sources CONFIGURE_DEPENDS tests/${folder}/*.cpp)
@@ -94,10 +112,12 @@ if(TARGET deepwell)
                             ${Python3_EXECUTABLE} -m unittest discover -s tests/cli WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
 
-# The Python package of the build folder, on emulated devices. Needs .venv with tools/requirements-python.txt.
-if(TARGET deepwell_native)
+# The Python package of the build folder, on emulated devices, by the Python of .venv (tools/requirements-python.txt).
+if(TARGET deepwell_native AND NOT DEEPWELL_ZIG)
   add_test(NAME python
     COMMAND ${CMAKE_COMMAND} -E env PYTHONPATH=${CMAKE_BINARY_DIR}/python ${CMAKE_SOURCE_DIR}/.venv/bin/python -m pytest -q
             -p no:cacheprovider --ignore=tests/python/gpu tests/python
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+elseif(NOT DEEPWELL_ZIG)
+  add_test(NAME python COMMAND ${CMAKE_COMMAND} -E cat "the Python module was not built: Python.h is missing")
 endif()

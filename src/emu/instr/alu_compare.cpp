@@ -57,7 +57,7 @@ Mask compared(Warp& w, Value const& a, Value const& b) {
   auto const* const x = source<T>(w, a);
   auto const* const y = source<T>(w, b);
   u32 flags[kLanes];
-#pragma GCC ivdep
+  DW_LANES_INDEPENDENT
   for (int lane = 0; lane < kLanes; ++lane) {
     T p = from_storage<T>(x[lane]), q = from_storage<T>(y[lane]);
     if constexpr (kFlush) {

@@ -10,6 +10,13 @@
 
 #include "emu/instr/instr.hpp"
 
+// Before a loop over lanes: no lane reads what another writes, so that the loop may be vectorised.
+#if defined(__clang__)
+#define DW_LANES_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define DW_LANES_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 namespace deepwell::emu {
 
 using u8 = std::uint8_t;
@@ -68,13 +75,13 @@ struct Signature<R (*)(A...)> {
     auto* const out = destination<R>(warp, instr.ops[0].value);
     auto const sources = std::make_tuple(source<A>(warp, instr.ops[kIndex + 1].value)...);
     if (mask == kFullMask) {
-#pragma GCC ivdep
+      DW_LANES_INDEPENDENT
       for (int lane = 0; lane < kLanes; ++lane) {
         out[lane] = to_storage<R>(kFunction(from_storage<A>(std::get<kIndex>(sources)[lane])...));
       }
     } else {
       Storage<R> results[kLanes];
-#pragma GCC ivdep
+      DW_LANES_INDEPENDENT
       for (int lane = 0; lane < kLanes; ++lane) {
         results[lane] = to_storage<R>(kFunction(from_storage<A>(std::get<kIndex>(sources)[lane])...));
       }
