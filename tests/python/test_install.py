@@ -49,10 +49,12 @@ print(json.dumps(found))
 def write_wheel(folder, name, version, files):
     """A wheel of text files, made by hand: no build tool is needed."""
     info = f"{name}-{version}.dist-info"
+    folders = sorted({path.split("/")[0] for path in files if "/" in path})
     files = {
         **files,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/top_level.txt": "\n".join(folders) + "\n",  # what Python 3.10 asks for a package's owner
     }
     records = []
     for path, text in files.items():
@@ -80,7 +82,7 @@ def wheels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheels")
     fakes.write_other(folder / "source")
     other_files = files_below(folder / "source")
-    deepwell = os.environ.get("DEEPWELL_WHEEL")
+    deepwell = os.environ.get("DEEPWELL_WHEEL") and Path(os.environ["DEEPWELL_WHEEL"]).resolve()
     if not deepwell:
         deepwell = write_wheel(folder, "deepwell", "0.1.0", files_below(PYTHON_FOLDER))
     return {

@@ -86,6 +86,23 @@ def test_without_a_gpu_nothing_is_profiled():
     assert 0 <= seconds < 1 and len(calls) == 7
 
 
+def test_the_profiler_sees_the_calls_after_the_warm_up(tmp_path):
+    """On the CPU's activities: what is asked of the profiler is there and counts as expected."""
+    x, calls = torch.ones(8, 8), []
+
+    def call():
+        calls.append(1)
+        x @ x
+
+    cpu = torch.profiler.ProfilerActivity.CPU
+    profiler = bench_module._profile(call, 5, cpu, lambda: calls.append("synchronized"))
+    assert calls == ([1] * 5 + ["synchronized"]) * 2
+    rows = {row.key: (row.self_device_time_total, row.count) for row in profiler.key_averages()}
+    assert rows["aten::mm"] == (0, 5)
+    profiler.export_chrome_trace(str(tmp_path / "trace.json"))
+    assert (tmp_path / "trace.json").stat().st_size > 0
+
+
 def test_rows_of_the_profiler():
     rows = [("void gemm_kernel<1>", 100.0, 4), ("reduce_kernel", 30.0, 3), ("gemm_again", 50.0, 1)]
     assert bench_module._time_of("reduce", rows, False) == pytest.approx(10e-6)

@@ -80,26 +80,35 @@ def bench_kineto(
         fn()
         return 1 if isinstance(kernel_names, str) else (1,) * len(names)
 
+    def call() -> None:
+        if flush_l2:
+            torch.empty(_L2_BYTES // 4, dtype=torch.int32, device="cuda").zero_()
+        if barrier is not None:
+            barrier()
+        fn()
+
     fn()  # builds what has to be built outside of the profile
-    quiet = _quiet() if suppress_kineto_output else contextlib.nullcontext()
-    with quiet:
-        schedule = torch.profiler.schedule(wait=0, warmup=1, active=1, repeat=1)
-        activities = [torch.profiler.ProfilerActivity.CUDA]
-        with torch.profiler.profile(activities=activities, schedule=schedule, acc_events=True) as profiler:
-            for _ in range(2):
-                for _ in range(num_tests):
-                    if flush_l2:
-                        torch.empty(_L2_BYTES // 4, dtype=torch.int32, device="cuda").zero_()
-                    if barrier is not None:
-                        barrier()
-                    fn()
-                torch.cuda.synchronize()
-                profiler.step()
+    with _quiet() if suppress_kineto_output else contextlib.nullcontext():
+        profiler = _profile(call, num_tests, torch.profiler.ProfilerActivity.CUDA, torch.cuda.synchronize)
     if trace_path is not None:
         profiler.export_chrome_trace(trace_path)
     rows = [(row.key, row.self_device_time_total, row.count) for row in profiler.key_averages()]
     times = tuple(_time_of(name, rows, with_multiple_kernels) for name in names)
     return times[0] if isinstance(kernel_names, str) else times
+
+
+def _profile(call: Callable[[], Any], num_calls: int, activity: Any, synchronize: Callable[[], Any]) -> Any:
+    """torch's profiler with num_calls calls in it, after as many that warm up."""
+    import torch
+
+    schedule = torch.profiler.schedule(wait=0, warmup=1, active=1, repeat=1)
+    with torch.profiler.profile(activities=[activity], schedule=schedule, acc_events=True) as profiler:
+        for _ in range(2):
+            for _ in range(num_calls):
+                call()
+            synchronize()
+            profiler.step()
+    return profiler
 
 
 def _time_of(name: str, rows: list[tuple[str, float, int]], several: bool) -> float:
