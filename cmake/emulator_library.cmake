@@ -1,7 +1,5 @@
 # Emulated devices in the two forms that a program can have them in: the emulator linked in (programs, tests), or a library of its
 # own that is loaded when an emulated device is asked for (what is installed: libdeepwell_emulator.so).
-include(GNUInstallDirs)
-
 option(DEEPWELL_EMULATOR_LIBRARY "Install the emulator as a library; dw_load_emulator() makes targets load it" OFF)
 
 # The rules of tensor maps, which the CUDA backend explains refusals with.
@@ -36,5 +34,5 @@ set_target_properties(deepwell_emulator PROPERTIES LINK_DEPENDS ${exports})
 target_link_options(deepwell_emulator PRIVATE -Wl,--version-script=${exports})
 target_link_libraries(deepwell_emulator PRIVATE dw_backend_emu)
 if(DEEPWELL_EMULATOR_LIBRARY)
-  install(TARGETS deepwell_emulator LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT emulator)
+  install(TARGETS deepwell_emulator LIBRARY DESTINATION lib COMPONENT emulator)
 endif()
