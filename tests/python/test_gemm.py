@@ -177,6 +177,50 @@ def test_an_operand_in_the_other_order_goes_to_the_other_first(native, other):
     assert len(native.calls) == 1
 
 
+def test_an_other_that_cannot_take_an_emulated_devices_tensors(native, other):
+    """Tensors on the CPU: its error does not hide Deepwell's, nor the copy that serves the call."""
+
+    def fails(**given):
+        raise RuntimeError("no CPU kernels")
+
+    other()
+    for name in ("fp8_fp4_gemm_nt", "fp8_fp4_gemm_nn", "fp8_einsum"):
+        _other.other().ANSWERS[name] = fails
+    native.answers["fp8_fp4_gemm_nt"] = product
+    a, left = operand(4, 64, False, 3)
+    b, right = operand(8, 64, False, 4)
+    d = torch.empty(4, 8)
+    deep_gemm.fp8_gemm_nn(a, transposed(b), d)
+    assert torch.equal(d, left @ right.T)
+    refusal = UnsupportedError("not this form")
+    native.answers["fp8_fp4_gemm_nt"] = native.answers["fp8_einsum"] = refusal
+    for call in (
+        lambda: deep_gemm.fp8_gemm_nt(a, b, d),
+        lambda: deep_gemm.fp8_einsum("bhd,hdr->bhr", a, b, d),
+    ):
+        with pytest.raises(UnsupportedError) as caught:
+            call()
+        assert caught.value is refusal
+    on_gpu = type("OnGpu", (), {"dim": lambda self: 3, "device": torch.device("cuda")})()
+    for call in (
+        lambda: deep_gemm.fp8_gemm_nt((on_gpu, 1), (on_gpu, 1), d),
+        lambda: deep_gemm.fp8_einsum("bhd,hdr->bhr", (on_gpu, 1), (on_gpu, 1), d),
+    ):
+        with pytest.raises(RuntimeError, match="no CPU kernels"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "data", [torch.zeros(8, 4).T, torch.zeros(3, 4, 8).mT, torch.zeros(()), torch.zeros(5, dtype=torch.int8)]
+)
+def test_what_cannot_be_put_into_order_is_said_by_the_native_module(native, data):
+    error = bad_argument("a", tuple(data.shape), "something else")
+    native.answers["fp8_fp4_gemm_nt"] = error
+    with pytest.raises(BadArgumentError) as caught:
+        deep_gemm.fp8_gemm_nt((data, torch.ones(4, 1)), (data, torch.ones(4, 1)), torch.empty(4, 4))
+    assert caught.value is error
+
+
 def test_mistakes_and_failures_are_not_forwarded(native, other):
     other()
     a, b, d = (torch.zeros(4, 8), torch.ones(4, 1)), (torch.zeros(6, 8), torch.ones(6, 1)), torch.empty(4, 6)

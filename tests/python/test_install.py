@@ -82,7 +82,7 @@ def wheels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheels")
     fakes.write_other(folder / "source")
     other_files = files_below(folder / "source")
-    deepwell = os.environ.get("DEEPWELL_WHEEL")
+    deepwell = os.environ.get("DEEPWELL_WHEEL") and Path(os.environ["DEEPWELL_WHEEL"]).resolve()
     if not deepwell:
         deepwell = write_wheel(folder, "deepwell", "0.1.0", files_below(PYTHON_FOLDER))
     return {

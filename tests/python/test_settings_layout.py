@@ -282,6 +282,21 @@ def test_layouts_are_served_or_go_on(native, other, native_name, name, given):
         function(*given)
 
 
+def test_an_other_that_cannot_take_an_emulated_devices_scales(native, other):
+    other()
+
+    def fails(**given):
+        raise RuntimeError("no CPU kernels")
+
+    _other.other().ANSWERS["get_mn_major_tma_aligned_tensor"] = fails
+    refusal = native.answers["mn_major_scale"] = UnsupportedError("not this")
+    with pytest.raises(UnsupportedError) as caught:
+        deep_gemm.get_mn_major_tma_aligned_tensor(torch.ones(4, 1))
+    assert caught.value is refusal
+    with pytest.raises(RuntimeError, match="no CPU kernels"):
+        deep_gemm.get_mn_major_tma_aligned_tensor("a tensor of a GPU")
+
+
 def test_transform_is_forwarded_with_what_was_given(native, other):
     other()
     native.answers["transform_scale"] = None

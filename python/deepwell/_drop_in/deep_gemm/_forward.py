@@ -193,6 +193,13 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
+def on_cpu(tensor: Any) -> bool:
+    """Whether a tensor is an emulated device's. Another DeepGEMM has no kernels for it: what it says about
+    one that Deepwell has refused helps nobody.
+    """
+    return getattr(getattr(tensor, "device", None), "type", None) == "cpu"
+
+
 def their_epilogue(epilogue: Any) -> Any:
     """An epilogue object of this package as one of the other DeepGEMM's; anything else as it is."""
     if not isinstance(epilogue, Epilogue):

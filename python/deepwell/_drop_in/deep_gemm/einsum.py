@@ -7,7 +7,7 @@ from typing import Any
 from deepwell import _other
 from deepwell.errors import DeepwellError, UnsupportedError, bad_type
 
-from ._forward import find, forwarded, given, runtime, takes, their_epilogue
+from ._forward import find, forwarded, given, on_cpu, runtime, takes, their_epilogue
 
 __all__ = ["einsum", "fp8_einsum"]
 
@@ -51,9 +51,16 @@ def fp8_einsum(
             and _native(expr, a[0], a[1], b[0], b[1], d, c, recipe)
         ):
             return
-    except UnsupportedError:
+    except UnsupportedError as error:
         if _other.attribute("fp8_einsum") is None:
             raise
+        try:
+            _elsewhere(expr, a, b, d, c, recipe, epilogue, use_128x4_sfd_layout)
+        except Exception:
+            if on_cpu(a[0]):
+                raise error from None
+            raise
+        return
     except DeepwellError:
         raise
     except (TypeError, IndexError) as error:

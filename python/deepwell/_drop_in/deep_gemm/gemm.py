@@ -17,7 +17,7 @@ from typing import Any
 from deepwell import _other
 from deepwell.errors import BadArgumentError, BadTypeError, DeepwellError, UnsupportedError, bad_type
 
-from ._forward import find, forwarded, given, runtime, their_epilogue
+from ._forward import find, forwarded, given, on_cpu, runtime, their_epilogue
 
 __all__ = [
     "fp8_fp4_gemm_nt",
@@ -235,15 +235,15 @@ def _no_pair(a: Any, b: Any, error: Exception) -> DeepwellError:
 
 
 def _k_major(data: Any) -> bool:
-    return data.stride(-1) == 1 or data.shape[-1] <= 1
+    return data.dim() != 2 or data.stride(-1) == 1 or data.shape[-1] <= 1
 
 
 def _copied(pair: Any) -> Any:
     """The pair with its data in k-major order."""
     data = pair[0]
-    if _k_major(data):
+    if _k_major(data) or data.element_size() != 1:
         return pair
-    if data.dtype.is_floating_point and data.element_size() == 1 and "float4" not in str(data.dtype):
+    if data.dtype.is_floating_point and "float4" not in str(data.dtype):
         return data.contiguous(), pair[1]
     import torch
 
@@ -267,10 +267,25 @@ def _after(
     if not refused_order and not isinstance(error, UnsupportedError):
         raise error
     if _other.attribute(f"fp8_fp4_gemm_{form}") or _other.attribute(f"fp8_gemm_{form}"):
-        _elsewhere(
-            form, a, b, view_a, view_b, d, c, recipe, recipe_a, recipe_b, compiled_dims, disable_ue8m0_cast
-        )
-        return
+        try:
+            _elsewhere(
+                form,
+                a,
+                b,
+                view_a,
+                view_b,
+                d,
+                c,
+                recipe,
+                recipe_a,
+                recipe_b,
+                compiled_dims,
+                disable_ue8m0_cast,
+            )
+            return
+        except Exception:
+            if not on_cpu(view_a[0]):
+                raise
     if not refused_order:
         raise error
     a, b = _copied(view_a), _copied(view_b)

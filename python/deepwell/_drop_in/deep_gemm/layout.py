@@ -9,7 +9,7 @@ from typing import Any
 from deepwell import _other
 from deepwell.errors import UnsupportedError, bad_argument, bad_type
 
-from ._forward import find, given, runtime, shown_as, takes
+from ._forward import find, given, on_cpu, runtime, shown_as, takes
 from .settings import (
     get_k_alignment_for_contiguous_layout,
     get_m_alignment_for_contiguous_layout,
@@ -77,7 +77,7 @@ def transform_sf_into_required_layout(
         )
 
     return _ours_or_theirs(
-        "transform_sf_into_required_layout", native if psum_layout is None else None, theirs
+        "transform_sf_into_required_layout", sf, native if psum_layout is None else None, theirs
     )
 
 
@@ -96,7 +96,10 @@ def get_mn_major_tma_aligned_tensor(sf):
     so already.
     """
     return _ours_or_theirs(
-        "get_mn_major_tma_aligned_tensor", lambda: runtime().mn_major_scale(sf), lambda function: function(sf)
+        "get_mn_major_tma_aligned_tensor",
+        sf,
+        lambda: runtime().mn_major_scale(sf),
+        lambda function: function(sf),
     )
 
 
@@ -108,6 +111,7 @@ def get_mn_major_tma_aligned_packed_ue8m0_tensor(sf, psum_layout=None):
     """
     return _ours_or_theirs(
         "get_mn_major_tma_aligned_packed_ue8m0_tensor",
+        sf,
         (lambda: runtime().packed_scale(sf)) if psum_layout is None else None,
         lambda function: function(sf, **given(psum_layout=psum_layout)),
     )
@@ -157,7 +161,7 @@ def _one_of(name: str, new: Any, old: Any) -> Any:
     return old if new is _NO else new
 
 
-def _ours_or_theirs(name: str, native: Any, theirs: Any) -> Any:
+def _ours_or_theirs(name: str, sf: Any, native: Any, theirs: Any) -> Any:
     """The native module's answer, else the other DeepGEMM's, else Deepwell's once more if the other does not
     load.
     """
@@ -171,6 +175,14 @@ def _ours_or_theirs(name: str, native: Any, theirs: Any) -> Any:
                 return result
         except UnsupportedError as error:
             refusal = error
-    if refusal is not None and _other.attribute(name) is None:
+    if refusal is None:
+        return theirs(find("scale_layout", name))
+    function = _other.attribute(name)
+    if function is None:
         raise refusal
-    return theirs(find("scale_layout", name))
+    try:
+        return theirs(function)
+    except Exception:
+        if on_cpu(sf):
+            raise refusal from None
+        raise
