@@ -77,7 +77,7 @@ def transform_sf_into_required_layout(
         )
 
     return _ours_or_theirs(
-        "transform_sf_into_required_layout", native if psum_layout is None else None, theirs
+        "transform_sf_into_required_layout", sf, native if psum_layout is None else None, theirs
     )
 
 
