@@ -58,9 +58,6 @@ pid_t spawn(SubprocessRequest const& request, Pipe const& in, Pipe const& out, P
   posix_spawn_file_actions_adddup2(&settings.actions, in.read_end.get(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&settings.actions, out.write_end.get(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&settings.actions, err.write_end.get(), STDERR_FILENO);
-  if (!request.folder.empty()) {
-    posix_spawn_file_actions_addchdir_np(&settings.actions, request.folder.c_str());
-  }
   sigset_t none, defaults;
   sigemptyset(&none);
   sigemptyset(&defaults);
@@ -71,7 +68,12 @@ pid_t spawn(SubprocessRequest const& request, Pipe const& in, Pipe const& out, P
   posix_spawnattr_setflags(&settings.attributes,
                            POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
-  std::vector<char*> const argv = pointers(request.argv);
+  std::vector<std::string> words = request.argv;
+  if (!request.folder.empty()) {
+    // posix_spawn itself changes folders from glibc 2.29 on only.
+    words.insert(words.begin(), {"/bin/sh", "-c", "cd -- \"$0\" && exec \"$@\"", request.folder.string()});
+  }
+  std::vector<char*> const argv = pointers(words);
   std::vector<char*> given;
   if (request.environment) given = pointers(*request.environment);
   pid_t pid = -1;

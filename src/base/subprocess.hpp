@@ -1,4 +1,4 @@
-// Runs another program without a shell and collects what it says.
+// Runs another program and collects what it says.
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,8 @@ struct SubprocessResult {
   std::string out, err;
 };
 
-/// Waits for the end. Throws Error kToolchain when the program cannot be started. Thread-safe.
+/// Waits for the end. Throws Error kToolchain when the program cannot be started; with a folder, a shell starts it, whose exit codes
+/// 126 and 127 then say so. Thread-safe.
 SubprocessResult run_subprocess(SubprocessRequest const& request);
 
 }  // namespace deepwell

@@ -18,7 +18,6 @@ inline float canonical(float value) { return value == value ? value : std::bit_c
 inline float saturate(float value) {
   return value > 0.0f ? (value < 1.0f ? value : 1.0f) : 0.0f;
 }  // NaN gives 0
-inline double saturate(double value) { return value > 0.0 ? (value < 1.0 ? value : 1.0) : 0.0; }
 
 inline double quiet(double nan) {
   return std::bit_cast<double>(std::bit_cast<u64>(nan) | 0x0008000000000000u);
