@@ -14,8 +14,6 @@ from scikit_build_core import build as _backend
 get_requires_for_build_wheel = _backend.get_requires_for_build_wheel
 get_requires_for_build_editable = _backend.get_requires_for_build_editable
 get_requires_for_build_sdist = _backend.get_requires_for_build_sdist
-prepare_metadata_for_build_wheel = _backend.prepare_metadata_for_build_wheel
-prepare_metadata_for_build_editable = _backend.prepare_metadata_for_build_editable
 build_sdist = _backend.build_sdist
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +31,14 @@ def _with_tag(settings):
     settings = dict(settings or {})
     settings.setdefault("wheel.tags", f"cp310-abi3-manylinux_{GLIBC}_{platform.machine()}")
     return settings
+
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    return _backend.prepare_metadata_for_build_wheel(metadata_directory, _with_tag(config_settings))
+
+
+def prepare_metadata_for_build_editable(metadata_directory, config_settings=None):
+    return _backend.prepare_metadata_for_build_editable(metadata_directory, _with_tag(config_settings))
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
