@@ -55,7 +55,7 @@ test-all: setup-test
 	@$(TOOLKIT) && DEEPWELL_COMPILE_ALL=1 python3 tools/run_tests.py $(BUILD) --jobs $(JOBS)
 	@tools/compile_releases.sh $(BUILD) all
 
-test-vllm: build  ## vLLM's own Python code drives the drop-in, on emulated boards
+test-vllm: build
 	@python3 tools/run_vllm_client.py --deepwell $(BUILD)/python
 
 test-wheel:

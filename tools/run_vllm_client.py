@@ -6,6 +6,7 @@ each phase took; exit code 1 if a test failed, was skipped, or none ran. docs/cl
 """
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -127,11 +128,10 @@ def count(report):
 
 
 def run_tests(python, capability, setting, arguments):
-    """One process. Returns (cases, what is wrong, seconds)."""
+    """One process. Returns (cases, what is wrong)."""
     report = BUILD / "reports" / f"{capability}-{setting}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    begin = time.monotonic()
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--vllm={BUILD / f'vllm-{VLLM}'}",
                f"--capability={capability}", f"--setting={setting}", f"--junitxml={report}", *arguments]
     try:
@@ -141,7 +141,30 @@ def run_tests(python, capability, setting, arguments):
     cases, problems = count(report)
     if code != 0 and not problems:
         problems = [f"exit code {code}"]
-    return cases, problems, time.monotonic() - begin
+    return cases, problems
+
+
+class Phases:
+    """How long the phases took, on the clock and in the processor time of child processes."""
+
+    def __init__(self):
+        self.lines = {}
+
+    def timed(self, name, function, *arguments):
+        before = self._now()
+        try:
+            return function(*arguments)
+        finally:
+            spent = [after - since for after, since in zip(self._now(), before)]
+            self.lines[name] = [old + new for old, new in zip(self.lines.get(name, [0.0, 0.0]), spent)]
+
+    def text(self):
+        return ", ".join(f"{name} {clock:.0f} s ({processor:.0f} s)" for name, (clock, processor) in self.lines.items())
+
+    @staticmethod
+    def _now():
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.monotonic(), children.ru_utime + children.ru_stime
 
 
 def find_deepwell(given):
@@ -164,34 +187,28 @@ def main(arguments=None):
     deepwell = find_deepwell(options.deepwell)
     BUILD.mkdir(parents=True, exist_ok=True)
 
-    phases = {}
-
-    def timed(name, function, *parameters):
-        begin = time.monotonic()
-        result = function(*parameters)
-        phases[name] = time.monotonic() - begin
-        return result
-
-    python = timed("environment", environment, options.torch)
-    wheel = timed("download", download)
+    phases = Phases()
+    python = phases.timed("environment", environment, options.torch)
+    wheel = phases.timed("download", download)
     if wheel is not None:
-        timed("unpack", unpack, wheel, BUILD / f"vllm-{VLLM}")
+        phases.timed("unpack", unpack, wheel, BUILD / f"vllm-{VLLM}")
         wheel.unlink()
-    timed("install", install, python, deepwell)
+    phases.timed("install", install, python, deepwell)
 
     rows, failed = [], False
     for capability in options.capability or DEVICES:
         for setting in options.setting or SETTINGS:
             print(f"== capability {capability}, {setting}", flush=True)
-            cases, problems, seconds = run_tests(python, capability, setting, options.pytest)
-            phases["tests"] = phases.get("tests", 0.0) + seconds
+            begin = time.monotonic()
+            cases, problems = phases.timed("tests", run_tests, python, capability, setting, options.pytest)
+            seconds = time.monotonic() - begin
             failed |= bool(problems)
             rows.append((capability, setting, cases, f"{seconds:.0f} s", ", ".join(problems) or "passed"))
 
     print()
     for row in rows:
         print("{:<6}{:<14}{:>5} tests {:>6}  {}".format(*row))
-    print("run_vllm_client: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in phases.items()))
+    print(f"run_vllm_client: {phases.text()}; in brackets, processor time")
     return 1 if failed else 0
 
 

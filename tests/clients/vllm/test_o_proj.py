@@ -79,10 +79,14 @@ def test_forms_of_the_weight(generator, form, tokens):
 
 
 @pytest.mark.settings("default")
-def test_two_words_of_scales(generator):
-    module, weight = wo_a(generator, 3, 256, 1024, "3d-packed")
-    o, values = quantised_activation(operands.integers(generator, (5, 3, 1024)), generator)
-    judge.exact(project(o, module, 3, 256), reference.product_per_group(values, weight), STEP)
+@pytest.mark.parametrize("tokens", [1, 5])
+@pytest.mark.parametrize(("groups", "form"), [(1, "3d-packed"), (1, "2d-e8m0"), (1, "2d-packed"), (3, "3d-packed"),
+                                              (3, "2d-f32")])
+def test_two_words_of_scales(generator, groups, form, tokens):
+    """One group is what a board has where eight share V4-Flash."""
+    module, weight = wo_a(generator, groups, 256, 1024, form)
+    o, values = quantised_activation(operands.integers(generator, (tokens, groups, 1024)), generator)
+    judge.exact(project(o, module, groups, 256), reference.product_per_group(values, weight), STEP)
 
 
 @pytest.mark.settings("default")
