@@ -30,6 +30,9 @@ if(EXISTS ${dw_python_include}/Python.h)
   target_include_directories(deepwell_native PRIVATE include)
   target_include_directories(deepwell_native SYSTEM PRIVATE ${dw_python_include})
   target_link_libraries(deepwell_native PRIVATE dw_flags deepwell_library)
+  set(dw_module_exports ${CMAKE_SOURCE_DIR}/cmake/module.exports)
+  target_link_options(deepwell_native PRIVATE -Wl,--version-script=${dw_module_exports})
+  set_target_properties(deepwell_native PROPERTIES LINK_DEPENDS ${dw_module_exports})
   set_target_properties(deepwell_native PROPERTIES
     PREFIX "" OUTPUT_NAME _native SUFFIX .abi3.so LIBRARY_OUTPUT_DIRECTORY ${dw_package} CXX_VISIBILITY_PRESET hidden
     BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$ORIGIN/lib")

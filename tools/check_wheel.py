@@ -25,13 +25,14 @@ PARTS = [
     "deepwell/cli.py",
     "deepwell/include/deepwell/deepwell.h",
     "deepwell/lib/libdeepwell.so",
+    "deepwell/lib/libdeepwell_emulator.so",
     "deepwell_deep_gemm.pth",
 ]
 # Library -> what the names that it exports begin with.
 EXPORTS = {
     "deepwell/_native.abi3.so": "PyInit__native",
     "deepwell/lib/libdeepwell.so": "dw_",
-    "deepwell/lib/libdeepwell_emulator.so": "dw_",
+    "deepwell/lib/libdeepwell_emulator.so": "deepwell_emulator",
 }
 
 

@@ -17,12 +17,11 @@
 namespace deepwell::python {
 namespace {
 
-constexpr int kCpu = 1;  // DLPack's kDLCPU
 constexpr int kMaxCudaDevices = 64;
 constexpr int kMaxContexts = 64;
 constexpr int kMaxTypes = 64;
-constexpr int kNotOurs = -1;  // a device that this library does not serve
-constexpr int kUnknown = -2;  // `decide` has not been asked
+// `decide` has not been asked; it says -1 for a device that this library does not serve.
+constexpr int kUnknown = -2;
 
 /// What setup() gives, and what follows from it. Written under the GIL.
 struct State {
@@ -30,7 +29,7 @@ struct State {
   PyObject* tensor_type = nullptr;
   PyObject* errors[DW_INTERNAL + 1] = {};  // by dw_status
   PyObject* type_error = nullptr;          // (message, argument, got, expected)
-  PyObject* decide = nullptr;              // (device_type, device_id) -> handle or kNotOurs
+  PyObject* decide = nullptr;              // (device_type, device_id) -> handle, or -1: not served
   PyObject* accepts_type = nullptr;        // (type) -> None, or raises
   PyObject* types[kMaxTypes] = {};         // types that accepts_type let pass; owned
   int num_types = 0;
