@@ -26,10 +26,6 @@
 #include "num/tensor_core_fp4.hpp"
 #include "num/tensor_core_fused.hpp"
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3")
-#endif
-
 namespace deepwell::num {
 namespace {
 

@@ -12,11 +12,7 @@
 #include <limits>
 
 #include "num/lanes.hpp"
-
-// Plain loops over tiles are written for the vectoriser.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3")
-#endif
+#include "num/processor.hpp"
 
 namespace deepwell::num {
 namespace {
@@ -179,8 +175,7 @@ void fp4_tile_baseline(MmaFp4Tile const& tile) { tile_of<4>(tile); }
 
 void fp4_tile(MmaFp4Tile const& tile) {
 #if defined(__x86_64__)
-  static bool const has_avx2 = __builtin_cpu_supports("avx2");
-  if (has_avx2) return fp4_tile_avx2(tile);
+  if (has_avx2()) return fp4_tile_avx2(tile);
 #endif
   fp4_tile_baseline(tile);
 }

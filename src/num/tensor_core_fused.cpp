@@ -18,13 +18,7 @@
 #include <type_traits>
 
 #include "num/lanes.hpp"
-
-// These loops are most of the emulator's time and want to be unrolled. Standard headers stand above the pragma, because GCC
-// does not inline what it meets below into a function for another processor.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3")
-#endif
-
+#include "num/processor.hpp"
 #include "num/tensor_core_operands.hpp"
 #include "num/tensor_core_specials.hpp"
 
@@ -400,8 +394,7 @@ void fused_step_baseline(MmaTile<std::uint32_t> const& tile, bool through_f16) {
 template <class Code>
 void fused_step(MmaTile<Code> const& tile, bool through_f16) {
 #if defined(__x86_64__)
-  static bool const has_avx2 = __builtin_cpu_supports("avx2");
-  if (has_avx2) return step_avx2(tile, through_f16);
+  if (has_avx2()) return step_avx2(tile, through_f16);
 #endif
   fused_step_baseline(tile, through_f16);
 }

@@ -131,7 +131,10 @@ struct Matrices {
 Matrices random_matrices(int k, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   Matrices out{k, {}, {}, {}};
-  auto value = [&] { return (random() % 2 ? 1 : -1) * kValues[random() % 8]; };
+  auto value = [&] {
+    int const sign = random() % 2 ? 1 : -1;
+    return sign * kValues[random() % 8];
+  };
   for (int i = 0; i < 16 * k; ++i) out.a.push_back(value());
   for (int i = 0; i < 8 * k; ++i) out.b.push_back(value());
   for (int i = 0; i < 16 * 8; ++i) out.c.push_back(static_cast<double>(random() % 64) - 32);
