@@ -100,6 +100,7 @@ def test_a_setting_that_the_other_refuses(native, other, caplog):
     deep_gemm.set_pdl(True)
     assert _other.other() is not None  # loading goes on
     assert any("odd" in record.getMessage() for record in caplog.records)
+    assert "set_pdl" in dict(_other.other().CALLS)  # what comes after the refused one still arrives
     with pytest.raises(RuntimeError, match="odd"):
         deep_gemm.set_num_sms(9)
     assert deep_gemm.get_num_sms() == 7
