@@ -124,15 +124,15 @@ double fma_f64(double a, double b, double c) {
 }
 template <Round kHow>
 double div_f64(double a, double b) {
-  if constexpr (kHow == Round::kNear) return a / b;
+  if constexpr (kHow == Round::kNear) return with_nan(a / b, a, b);
   double volatile x = a, y = b;
-  return with_rounding(kHow, [&] { return x / y; });
+  return with_nan(with_rounding(kHow, [&] { return x / y; }), a, b);
 }
 template <Round kHow>
 double sqrt_f64(double a) {
-  if constexpr (kHow == Round::kNear) return std::sqrt(a);
+  if constexpr (kHow == Round::kNear) return with_nan(std::sqrt(a), a);
   double volatile x = a;
-  return with_rounding(kHow, [&] { return std::sqrt(x); });
+  return with_nan(with_rounding(kHow, [&] { return std::sqrt(x); }), a);
 }
 
 // ---- f32 with modifiers --------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ double upper_half(double a, F function) {
 double rcp_f64_approx(double a) {
   return upper_half(a, [](double x) { return 1.0 / x; });
 }
-double rsqrt_f64_approx(double a) { return 1.0 / std::sqrt(a); }
+double rsqrt_f64_approx(double a) { return with_nan(1.0 / std::sqrt(a), a); }
 double rsqrt_f64_approx_ftz(double a) { return upper_half(a, rsqrt_f64_approx); }
 
 float neg_f32(float a) { return std::bit_cast<float>(std::bit_cast<u32>(a) ^ 0x80000000u); }

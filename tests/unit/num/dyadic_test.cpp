@@ -12,7 +12,8 @@ Natural random_natural(Random& random) {
   Natural number;
   for (int i = random.in(0, 12); i > 0; --i) {
     std::uint32_t const words[] = {0, 0xffffffff, random.bits()};
-    number = number.times_power_of_two(random.in(1, 32)) + Natural(words[random.in(0, 2)]);
+    int const shift = random.in(1, 32);
+    number = number.times_power_of_two(shift) + Natural(words[random.in(0, 2)]);
   }
   return number;
 }

@@ -152,7 +152,10 @@ class TileMaker {
     return code | unused(layout);
   }
 
-  std::uint32_t zero(Layout const& layout) { return layout.code(random_.one_in(2), 0, 0) | unused(layout); }
+  std::uint32_t zero(Layout const& layout) {
+    std::uint32_t const code = layout.code(random_.one_in(2), 0, 0);
+    return code | unused(layout);
+  }
 
   std::uint32_t unused(Layout const& layout) {
     std::uint32_t const used = layout.code(true, layout.top_field(), layout.top_fraction());
@@ -168,7 +171,9 @@ class TileMaker {
     std::uint32_t const fractions[] = {0, 1 & layout.top_fraction(), random_.bits() & layout.top_fraction(),
                                        layout.top_fraction()};
     std::uint32_t const field = random_.one_in(3) ? 0 : layout.top_field();
-    return layout.code(random_.one_in(2), field, fractions[random_.in(0, 3)]) | unused(layout);
+    std::uint32_t const fraction = fractions[random_.in(0, 3)];
+    std::uint32_t const code = layout.code(random_.one_in(2), field, fraction);
+    return code | unused(layout);
   }
 
   std::uint32_t any_bits(Layout const& layout) { return random_.bits() & container_mask(layout); }

@@ -395,7 +395,8 @@ IntTile make_int_tile(int k, std::uint64_t seed) {
   for (int i = 0; i < 16 * 8; ++i) {
     // Near zero, near both ends, anywhere.
     std::uint32_t const bases[] = {0, 0x7fffffff, 0x80000000, random.bits()};
-    tile.c.push_back(bases[random.in(0, 3)] + static_cast<std::uint32_t>(random.in(-300000, 300000)));
+    std::uint32_t const base = bases[random.in(0, 3)];
+    tile.c.push_back(base + static_cast<std::uint32_t>(random.in(-300000, 300000)));
   }
   return tile;
 }

@@ -264,11 +264,14 @@ void compare_with_twin(Format a_format, Format b_format, int k, Format accumulat
     };
     fill(a, a_format);
     fill(b, b_format);
+    auto near_one = [&] {
+      std::uint32_t const sign = random.below(2) << 31, exponent = (100 + random.below(60)) << 23;
+      return sign | exponent | random.below(1 << 23);
+    };
     for (std::uint32_t& code : c) {
       code = accumulator == Format::kF16 ? random.element(5, 10, c_mode)
-             : random.below(2)
-                 ? random.element(8, 23, c_mode)
-                 : random.below(2) << 31 | (100 + random.below(60)) << 23 | random.below(1 << 23);
+             : random.below(2)           ? random.element(8, 23, c_mode)
+                                         : near_one();
     }
     auto scale = [&] {
       return static_cast<std::uint8_t>(round % 3 == 0   ? random.word()
