@@ -76,11 +76,16 @@ PyObject* raise_type(char const* argument, PyObject* got, char const* expected) 
   return nullptr;
 }
 
-/// Lets other Python threads run during a scope.
+std::atomic<int> calls_without_gil{0};
+
+/// Lets other Python threads run during a scope. Its end may be the thread's: a Python that is shutting down unwinds it there.
 class WithoutGil {
  public:
-  WithoutGil() : thread_(PyEval_SaveThread()) {}
-  ~WithoutGil() { PyEval_RestoreThread(thread_); }
+  WithoutGil() : thread_(PyEval_SaveThread()) { ++calls_without_gil; }
+  ~WithoutGil() noexcept(false) {
+    --calls_without_gil;
+    PyEval_RestoreThread(thread_);
+  }
   WithoutGil(WithoutGil const&) = delete;
 
  private:
@@ -129,13 +134,22 @@ struct TensorArgument {
   bool read_optional(PyObject* object, char const* name) { return object == Py_None || read(object, name); }
 };
 
+/// For an int that does not fit into 64 bits: the fields instead of Python's OverflowError.
+bool refuse_overflow(char const* name) {
+  PyErr_Clear();
+  char message[128];
+  std::snprintf(message, sizeof message, "%s: got an int of more than 64 bits, expected a smaller one", name);
+  raise(state.errors[DW_BAD_ARGUMENT], message, name, "an int of more than 64 bits", "a smaller one");
+  return false;
+}
+
 bool read_int(PyObject* object, char const* name, int* out) {
   if (!PyLong_Check(object)) {
     raise_type(name, object, "an int");
     return false;
   }
   long const value = PyLong_AsLong(object);
-  if (value == -1 && PyErr_Occurred() != nullptr) return false;
+  if (value == -1 && PyErr_Occurred() != nullptr) return refuse_overflow(name);
   if (value != static_cast<int>(value)) {
     char got[32];
     std::snprintf(got, sizeof got, "%ld", value);
@@ -152,7 +166,7 @@ bool read_int64(PyObject* object, char const* name, std::int64_t* out) {
     return false;
   }
   *out = PyLong_AsLongLong(object);
-  return *out != -1 || PyErr_Occurred() == nullptr;
+  return *out != -1 || PyErr_Occurred() == nullptr || refuse_overflow(name);
 }
 
 /// None or a sequence of `count` ints.
@@ -604,8 +618,9 @@ PyObject* forget_after_fork(PyObject*, PyObject*) {
   Py_RETURN_NONE;
 }
 
-/// At exit: ends all contexts.
+/// At exit: ends all contexts; none while calls of other threads still use them, they go with the process then.
 PyObject* close(PyObject*, PyObject*) {
+  if (calls_without_gil.load() > 0) Py_RETURN_NONE;
   forget_devices();
   int const count = state.num_contexts;
   state.num_contexts = 0;

@@ -275,8 +275,10 @@ dw_status dw_set_option(char const* name, char const* value) {
 }
 
 dw_status dw_context_create(char const* device, dw_context** out) {
-  return guarded(
-      [&] { present(out, "out") = std::make_unique<dw_context>(&present(device, "device")).release(); });
+  return guarded([&] {
+    dw_context*& made = present(out, "out");
+    made = std::make_unique<dw_context>(&present(device, "device")).release();
+  });
 }
 
 void dw_context_destroy(dw_context* context) { delete context; }
@@ -316,7 +318,8 @@ dw_status dw_context_raise_notes(dw_context* context) {
 
 dw_status dw_memory_allocate(dw_context* context, std::size_t bytes, void** out) {
   return guarded([&] {
-    present(out, "out") =
+    void*& address = present(out, "out");
+    address =
         reinterpret_cast<void*>(static_cast<std::uintptr_t>(context_of(context).backend().allocate(bytes)));
   });
 }

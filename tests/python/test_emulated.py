@@ -165,6 +165,12 @@ def test_errors_carry_fields_and_leave_outputs_alone():
     assert caught.value.argument == "d.dtype"
 
 
+def test_numbers_that_fit_nothing_are_bad_arguments():
+    with pytest.raises(errors.BadArgumentError) as caught:
+        deep_gemm.transform_sf_into_required_layout(torch.ones(4, 1), 2**70, 128, (1, 128))
+    assert caught.value.argument == "mn" and "64 bits" in caught.value.got
+
+
 def test_without_a_device_the_error_says_how_to_choose_one(monkeypatch):
     monkeypatch.delenv("DEEPWELL_DEVICE", raising=False)
     token = deepwell._devices._chosen.set(None)

@@ -11,6 +11,7 @@ from deepwell.errors import (
     BadTypeError,
     DeviceError,
     MissingError,
+    ToolchainError,
     UnsupportedError,
     bad_argument,
     bad_type,
@@ -288,6 +289,27 @@ def test_einsum_reaches_the_native_module_or_goes_on(native, other):
     first, second = _other.other().CALLS
     assert first[1]["expr"] == "bhd,hdr->bhr" and first[1]["c"] == 6 and first[1]["a"] == (1, 2)
     assert second[1]["c"] is None
+
+
+def test_without_a_compiler_the_other_one_serves(native, other):
+    """NVRTC is missing here, and the other one brings its own way to compile."""
+    failed = ToolchainError("no NVRTC", "nvrtc", "none", "12.8 or newer")
+    for name in ("fp8_fp4_gemm_nt", "fp8_einsum", "transform_scale"):
+        native.answers[name] = failed
+    calls = (
+        lambda: deep_gemm.fp8_gemm_nt((1, 2), (3, 4), 5),
+        lambda: deep_gemm.fp8_einsum("bhr,hdr->bhd", (1, 2), (3, 4), 5),
+        lambda: deep_gemm.transform_sf_into_required_layout(1, 2, 3, (1, 128)),
+    )
+    for call in calls:
+        with pytest.raises(ToolchainError) as caught:
+            call()
+        assert caught.value is failed
+    other()
+    _other._forget()
+    for call in calls:
+        call()
+    assert len(_other.other().CALLS) == 3
 
 
 def test_an_other_that_does_not_load_counts_as_none(native, other):

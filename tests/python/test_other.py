@@ -70,17 +70,21 @@ def test_their_builtins_are_theirs_alone(native, other):
 
 
 def test_extension_modules_load(native, other):
-    """An extension of the standard library stands for theirs."""
-    import _bisect
+    """One of numpy's stands for theirs: those of the standard library are built into some Pythons."""
+    from numpy.linalg import _umath_linalg as extension
 
     folder = other(
-        init="from . import _bisect\nfrom deep_gemm import _bisect as again\nassert again is _bisect"
+        init="from . import _umath_linalg\nfrom deep_gemm import _umath_linalg as again\n"
+        "assert again is _umath_linalg"
     )
-    target = folder / "deep_gemm" / _bisect.__file__.rsplit("/", 1)[1]
-    target.write_bytes(Path(_bisect.__file__).read_bytes())
+    target = folder / "deep_gemm" / extension.__file__.rsplit("/", 1)[1]
+    target.write_bytes(Path(extension.__file__).read_bytes())
+    libraries = Path(extension.__file__).parents[2] / "numpy.libs"  # found relative to the module
+    if libraries.exists():
+        (folder.parent / "numpy.libs").symlink_to(libraries)
     theirs = _other.other()
-    assert theirs._bisect.__file__ == str(target)
-    assert theirs._bisect.bisect_right([1, 2, 3], 2) == 2
+    assert theirs._umath_linalg.__file__ == str(target)
+    assert callable(theirs._umath_linalg.det)
 
 
 def test_bytecode_only_modules_load(native, other):

@@ -100,6 +100,7 @@ def test_a_setting_that_the_other_refuses(native, other, caplog):
     deep_gemm.set_pdl(True)
     assert _other.other() is not None  # loading goes on
     assert any("odd" in record.getMessage() for record in caplog.records)
+    assert "set_pdl" in dict(_other.other().CALLS)  # what comes after the refused one still arrives
     with pytest.raises(RuntimeError, match="odd"):
         deep_gemm.set_num_sms(9)
     assert deep_gemm.get_num_sms() == 7
@@ -167,7 +168,10 @@ def test_without_a_device(native):
     assert deep_gemm.get_theoretical_mk_alignment_for_contiguous_layout(8, 4) == 128
 
 
-def test_an_other_that_sees_no_gpu_beside_an_emulated_device(native, other):
+def test_an_other_that_sees_no_gpu_beside_an_emulated_device(native, other, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     other()
 
     def fails(expected_m):

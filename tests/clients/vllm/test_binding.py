@@ -106,8 +106,8 @@ def test_alignment_query_with_two_arguments_is_answered(tokens):
         assert used <= 64, f"{6 * tokens} rows for 256 experts are padded to {rows}"
 
 
-def test_what_is_faked_is_not_used_elsewhere():
-    """The fake platform came in through vLLM's plugin mechanism, nothing of vLLM was replaced for it."""
+def test_platform_came_through_vllms_plugin_mechanism():
+    """Nothing of vLLM was replaced for it."""
     from vllm.platforms import current_platform
 
     assert type(current_platform) is fake_platform.platform_class

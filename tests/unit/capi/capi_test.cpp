@@ -219,6 +219,8 @@ TEST_F(CApi, Memory) {
   EXPECT_EQ(dw_synchronize(context, nullptr), DW_OK);
   EXPECT_EQ(dw_memory_release(context, memory), DW_OK);
   EXPECT_EQ(dw_memory_allocate(context, 0, &memory), DW_BAD_ARGUMENT);
+  EXPECT_EQ(dw_memory_allocate(context, 64, nullptr), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "out");
 }
 
 TEST(CApiContext, BadDevices) {

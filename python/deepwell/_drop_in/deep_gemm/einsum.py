@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import DeepwellError, UnsupportedError, bad_type
+from deepwell.errors import DeepwellError, ToolchainError, UnsupportedError, bad_type
 
 from ._forward import find, forwarded, given, on_cpu, runtime, takes, their_epilogue
 
@@ -51,7 +51,7 @@ def fp8_einsum(
             and _native(expr, a[0], a[1], b[0], b[1], d, c, recipe)
         ):
             return
-    except UnsupportedError as error:
+    except (UnsupportedError, ToolchainError) as error:
         if _other.attribute("fp8_einsum") is None:
             raise
         try:

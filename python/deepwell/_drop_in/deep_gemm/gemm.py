@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import BadArgumentError, BadTypeError, DeepwellError, UnsupportedError, bad_type
+from deepwell.errors import BadArgumentError, BadTypeError, DeepwellError, ToolchainError, UnsupportedError, bad_type
 
 from ._forward import find, forwarded, given, on_cpu, runtime, their_epilogue
 
@@ -264,7 +264,7 @@ def _after(
         and not isinstance(error, BadTypeError)
         and not (_k_major(view_a[0]) and _k_major(view_b[0]))
     )
-    if not refused_order and not isinstance(error, UnsupportedError):
+    if not refused_order and not isinstance(error, (UnsupportedError, ToolchainError)):
         raise error
     if _other.attribute(f"fp8_fp4_gemm_{form}") or _other.attribute(f"fp8_gemm_{form}"):
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import UnsupportedError, bad_argument, bad_type
+from deepwell.errors import ToolchainError, UnsupportedError, bad_argument, bad_type
 
 from ._forward import find, given, on_cpu, runtime, shown_as, takes
 from .settings import (
@@ -173,7 +173,7 @@ def _ours_or_theirs(name: str, sf: Any, native: Any, theirs: Any) -> Any:
                 result = native()
             if result is not None:
                 return result
-        except UnsupportedError as error:
+        except (UnsupportedError, ToolchainError) as error:
             refusal = error
     if refusal is None:
         return theirs(find("scale_layout", name))

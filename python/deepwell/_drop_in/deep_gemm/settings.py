@@ -50,8 +50,15 @@ def _pass_on(theirs: ModuleType, setter: str, value: Any) -> None:
 
 
 def _apply_to_other(theirs: ModuleType) -> None:
+    """One that is refused keeps none of the others from arriving; the first refusal is reported at the end."""
+    refused = None
     for setter, value in list(_given.items()):
-        _pass_on(theirs, setter, value)
+        try:
+            _pass_on(theirs, setter, value)
+        except Exception as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
 
 
 _other.on_load(_apply_to_other)
