@@ -28,7 +28,16 @@ def measure(name: str, call, calls: int, rounds: int, synchronize) -> None:
             call()
         took.append((time.perf_counter_ns() - start) / calls)
         synchronize()
-    print(json.dumps({"name": name, "least_ns": round(min(took)), "median_ns": round(statistics.median(took)), "calls": calls}))
+    print(
+        json.dumps(
+            {
+                "name": name,
+                "least_ns": round(min(took)),
+                "median_ns": round(statistics.median(took)),
+                "calls": calls,
+            }
+        )
+    )
 
 
 def operands(torch, device: str, m: int, n: int, k: int) -> dict:
@@ -83,7 +92,9 @@ def main() -> None:
         report("deep_gemm.fp8_gemm_nt", lambda: deep_gemm.fp8_gemm_nt(left, right, d))
         report(
             "deep_gemm.fp8_gemm_nt, keywords",
-            lambda: deep_gemm.fp8_gemm_nt(left, right, d, recipe_a=(1, 128), recipe_b=(1, 128), disable_ue8m0_cast=False),
+            lambda: deep_gemm.fp8_gemm_nt(
+                left, right, d, recipe_a=(1, 128), recipe_b=(1, 128), disable_ue8m0_cast=False
+            ),
         )
         op = torch.ops.deepwell.fp8_fp4_gemm_nt_out.default
         report("torch.ops.deepwell.fp8_fp4_gemm_nt_out", lambda: op(a, scale_a, b, scale_b, d))

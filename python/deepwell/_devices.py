@@ -32,7 +32,9 @@ def _check_name(device: str) -> str:
         raise errors.bad_type("device", type(device).__name__, "a str: 'emu:sm_120a' or 'emu:sm_121a'")
     if not device.startswith(_FOR_CPU_TENSORS):
         raise errors.bad_argument(
-            "device", repr(device), "an emulated device for CPU tensors: 'emu:sm_120a', 'emu:sm_121a', 'emu:sm_90a'"
+            "device",
+            repr(device),
+            "an emulated device for CPU tensors: 'emu:sm_120a', 'emu:sm_121a', 'emu:sm_90a'",
         )
     return device
 
@@ -129,7 +131,9 @@ def target(device_type: int, index: int) -> str:
     handle = decide(device_type, index)
     if handle == NOT_OURS:
         raise errors.UnsupportedError(
-            f"no kernels of Deepwell serve DLPack device ({device_type}, {index})", "device", f"({device_type}, {index})"
+            f"no kernels of Deepwell serve DLPack device ({device_type}, {index})",
+            "device",
+            f"({device_type}, {index})",
         )
     return _native.context_names(handle)[1]
 

@@ -72,7 +72,9 @@ def part_rows() -> list[Row]:
         ("command line", "bin/deepwell", "only this report: reinstall deepwell"),
     ):
         present = os.path.exists(os.path.join(_HERE, file))
-        rows.append(Row(f"Deepwell's {what}", file if present else "not installed", "ok" if present else without))
+        rows.append(
+            Row(f"Deepwell's {what}", file if present else "not installed", "ok" if present else without)
+        )
     return rows
 
 
@@ -88,13 +90,19 @@ def deep_gemm_rows() -> list[Row]:
         live = other.file if installed and other else "none"
     else:
         live = "Deepwell's drop-in"
-    rows = [Row("import deep_gemm", live, "ok" if live == "Deepwell's drop-in" else f"{_hook.VARIABLE}={mode}")]
+    rows = [
+        Row("import deep_gemm", live, "ok" if live == "Deepwell's drop-in" else f"{_hook.VARIABLE}={mode}")
+    ]
     if other is None:
-        rows.append(Row("the other DeepGEMM", "none", "what Deepwell does not serve is an error that says so"))
+        rows.append(
+            Row("the other DeepGEMM", "none", "what Deepwell does not serve is an error that says so")
+        )
     else:
         kind = "installed" if installed else "vLLM's"
         version = f" {_version('deep_gemm')}" if installed and _version("deep_gemm") else ""
-        rows.append(Row("the other DeepGEMM", f"{kind}{version}: {other.file}", "gets what Deepwell does not serve"))
+        rows.append(
+            Row("the other DeepGEMM", f"{kind}{version}: {other.file}", "gets what Deepwell does not serve")
+        )
     return rows
 
 

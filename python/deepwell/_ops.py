@@ -23,6 +23,11 @@ from . import _other, _runtime, errors
 _library = torch.library.Library("deepwell", "DEF")
 
 
+def _served(native, *arguments) -> bool:
+    """Whether Deepwell has served the call; it is asked once more where the other DeepGEMM turns out not to load."""
+    return native(*arguments) or (_other.other() is None and native(*arguments))
+
+
 def _elsewhere(name: str):
     """The other DeepGEMM's function, for a device that Deepwell does not serve."""
     function = _other.attribute(name)
@@ -46,7 +51,8 @@ _OPERANDS = "Tensor a, Tensor a_scale, Tensor b, Tensor b_scale"
 
 
 def _gemm_into(a, a_scale, b, b_scale, d, c=None, recipe=None, recipe_a=None, recipe_b=None) -> None:
-    if not _runtime.fp8_fp4_gemm_nt(a, a_scale, b, b_scale, d, c, recipe, recipe_a, recipe_b, False):
+    arguments = (a, a_scale, b, b_scale, d, c, recipe, recipe_a, recipe_b, False)
+    if not _served(_runtime.fp8_fp4_gemm_nt, *arguments):
         _elsewhere("fp8_fp4_gemm_nt")(
             (a, a_scale), (b, b_scale), d, c=c, recipe=recipe, recipe_a=recipe_a, recipe_b=recipe_b
         )
@@ -82,7 +88,7 @@ _DEFAULT_RECIPE = (1, 128, 128)
 
 
 def _einsum_into(equation, a, a_scale, b, b_scale, d, c=None, recipe=_DEFAULT_RECIPE) -> None:
-    if not _runtime.fp8_einsum(equation, a, a_scale, b, b_scale, d, c, recipe):
+    if not _served(_runtime.fp8_einsum, equation, a, a_scale, b, b_scale, d, c, recipe):
         _elsewhere("fp8_einsum")(equation, (a, a_scale), (b, b_scale), d, c=c, recipe=tuple(recipe))
 
 
@@ -126,13 +132,16 @@ _define(
 # ---- o_proj as serving code names it ----
 
 
-def deepseek_v4_fp8_einsum_config(device: torch.device | int | None = None) -> tuple[tuple[int, int, int], bool]:
+def deepseek_v4_fp8_einsum_config(
+    device: torch.device | int | str | None = None,
+) -> tuple[tuple[int, int, int], bool]:
     """The recipe of deepseek_v4_fp8_einsum on a device, and whether activation scales are packed and TMA-aligned there.
 
     SM 10.x and 12.x: ((1, 1, 128), True), packed int32 scales [tokens, groups, ceil(r / 512)], column by column. SM 9.0:
-    ((1, 128, 128), False), FP32 scales [tokens, groups, r / 128]. Default: the current device, or the emulated one.
+    ((1, 128, 128), False), FP32 scales [tokens, groups, r / 128]. Default, and for "cpu": the emulated device if one is chosen, else
+    the current GPU.
     """
-    if device is None:
+    if device is None or torch.device(device).type == "cpu":
         major = _runtime.device_major()
     else:
         major = torch.cuda.get_device_capability(device)[0]
@@ -143,7 +152,9 @@ def _local_groups(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
     """Says what does not fit between tokens, weights and output before scales are looked at."""
     for name, tensor in (("a", a), ("out", out)):
         if tensor.dim() != 3:
-            raise errors.bad_argument(f"{name}.shape", tuple(tensor.shape), "three axes: tokens, groups, elements")
+            raise errors.bad_argument(
+                f"{name}.shape", tuple(tensor.shape), "three axes: tokens, groups, elements"
+            )
     groups, rows = out.shape[1], out.shape[2]
     if a.shape[1] != groups or a.shape[0] != out.shape[0]:
         raise errors.bad_argument(
@@ -153,14 +164,15 @@ def _local_groups(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
         detail = f"{groups * rows} rows: {groups} groups (this rank's, as in out) of {rows}"
         raise errors.bad_argument("b.shape", tuple(b.shape), detail)
     if b.dim() == 3 and tuple(b.shape[:2]) != (groups, rows):
-        raise errors.bad_argument("b.shape", tuple(b.shape), f"({groups}, {rows}, ...): groups and rows of out")
+        raise errors.bad_argument(
+            "b.shape", tuple(b.shape), f"({groups}, {rows}, ...): groups and rows of out"
+        )
 
 
 def _deepseek_v4(a, a_scale, b, b_scale, out, equation: str, recipe: Sequence[int]) -> None:
     if equation == "bhr,hdr->bhd":
         _local_groups(a, b, out)
-    if _runtime.serves(out):
-        _runtime.fp8_einsum(equation, a, a_scale, b, b_scale, out, None, recipe)
+    if _served(_runtime.fp8_einsum, equation, a, a_scale, b, b_scale, out, None, recipe):
         return
     if b.dim() == 2:  # other implementations take three axes only
         groups = out.shape[1]
@@ -221,7 +233,10 @@ def _transform(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m0_cas
     )
     if scale.dtype == torch.int32 and scale.shape == shape:  # packed already, in strides of any kind
         return scale.new_empty_strided(shape, strides).copy_(scale)
-    out = _runtime.transform_scale(scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast)
+    arguments = (scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast)
+    out = _runtime.transform_scale(*arguments)
+    if out is None and _other.other() is None:
+        out = _runtime.transform_scale(*arguments)
     if out is None:
         out = _elsewhere("transform_sf_into_required_layout")(
             scale, mn, k, (gran_mn, gran_k), num_groups=num_groups, disable_ue8m0_cast=disable_ue8m0_cast

@@ -44,7 +44,7 @@ class _State:
 
     def __init__(self) -> None:
         self.module: ModuleType | None = None
-        self.failures: list[str] = []  # why each candidate that was tried did not load
+        self.failures: list[str] = []  # why each candidate did not load; set when all have been tried
         self.cause: BaseException | None = None
         self.looked_along: list[str] | None = None  # the sys.path that `location` belongs to
         self.location: Location | None = None
@@ -152,7 +152,7 @@ def other() -> ModuleType | None:
     """
     if _state.module is not None:
         return _state.module
-    if _state.failures:
+    if not other_exists():
         return None
     with _lock:
         if _state.module is None and not _state.failures:
@@ -173,12 +173,19 @@ def on_load(callback: Callable[[ModuleType], None]) -> None:
 
 
 def _load() -> None:
-    module = None
+    module, failures, cause = None, [], None
     for name, where in _candidates():
-        module = _try(name, where)
-        if module is not None or _has_registered():
+        try:
+            module = _import(name)
+            break
+        except Exception as error:
+            cause = error
+            failures.append(f"DeepGEMM at {where} did not load: {type(error).__name__}: {error}")
+            log.warning("%s", failures[-1])
+        if _has_registered():
             break
     if module is None:
+        _state.cause, _state.failures = cause, failures  # only now: other threads ask without the lock
         return
     log.info(
         "what Deepwell does not serve goes to DeepGEMM %s at %s",
@@ -190,7 +197,8 @@ def _load() -> None:
             callback(module)
         except Exception as error:
             log.warning("DeepGEMM at %s did not take a setting: %s", getattr(module, "__file__", "?"), error)
-    _state.module = module  # last: other threads call it from here on
+    _state.module = module  # now: other threads call it from here on
+    _state.cause, _state.failures = cause, failures
 
 
 def _candidates() -> list[tuple[str, str]]:
@@ -208,21 +216,19 @@ def _candidates() -> list[tuple[str, str]]:
     return found
 
 
-def _try(name: str, where: str) -> ModuleType | None:
+def _import(name: str) -> ModuleType:
+    """The module; one from before 2.0 is refused. An alias that does not load leaves nothing in sys.modules."""
     try:
         module = importlib.import_module(name)
         if hasattr(module, "gemm_fp8_fp8_bf16_nt") and not hasattr(module, "fp8_gemm_nt"):
             version = getattr(module, "__version__", "1.x")
             raise ImportError(f"version {version} has only names from before 2.0")
         return module
-    except Exception as error:
-        _state.failures.append(f"DeepGEMM at {where} did not load: {type(error).__name__}: {error}")
-        _state.cause = error
-        log.warning("%s", _state.failures[-1])
+    except Exception:
         if name == _hook.ALIAS:
             for left in [each for each in sys.modules if each.startswith(_hook.ALIAS)]:
                 del sys.modules[left]
-        return None
+        raise
 
 
 def _has_registered() -> bool:
@@ -252,12 +258,9 @@ class _OwnBuiltins:
         super().exec_module(module)
 
 
-class _SourceLoader(_OwnBuiltins, SourceFileLoader):
-    pass
-
-
-class _SourcelessLoader(_OwnBuiltins, SourcelessFileLoader):
-    pass
+def _with_own_builtins(kind: type) -> type:
+    """A loader as `kind`, which may be one that an import hook has derived, for modules with their own builtins."""
+    return type(kind.__name__, (_OwnBuiltins, kind), {})
 
 
 def find_alias(fullname: str, path: Any) -> ModuleSpec | None:
@@ -270,15 +273,12 @@ def find_alias(fullname: str, path: Any) -> ModuleSpec | None:
         return None
     if spec is None or not spec.origin:
         return spec
-    kind = {SourceFileLoader: _SourceLoader, SourcelessFileLoader: _SourcelessLoader}.get(type(spec.loader))
-    if (
-        kind is None
-    ):  # an extension module: it imports through its caller's frame or by C, and has no builtins
-        return spec
+    if not isinstance(spec.loader, (SourceFileLoader, SourcelessFileLoader)):
+        return spec  # an extension module: it imports through its caller's frame or by C, and has no builtins
     return spec_from_file_location(
         fullname,
         spec.origin,
-        loader=kind(fullname, spec.origin),
+        loader=_with_own_builtins(type(spec.loader))(fullname, spec.origin),
         submodule_search_locations=spec.submodule_search_locations,
     )
 
@@ -344,6 +344,15 @@ def nobody(name: str, what: str) -> UnsupportedError:
         "no other DeepGEMM",
         "a DeepGEMM beside Deepwell",
     )
+
+
+def _after_fork() -> None:
+    """In a child, where the thread that held the lock may be gone."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _forget() -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 
 from . import _devices, _native, errors
-
-_MINIMUM_TORCH = "2.10"
+from ._doctor import MINIMUM_TORCH
 
 
 def _accepts_type(kind: type) -> None:
@@ -26,12 +25,12 @@ def _accepts_type(kind: type) -> None:
 def _exchange_api() -> object:
     table = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
     if table is None:
+        needed = ".".join(map(str, MINIMUM_TORCH))
         raise errors.MissingError(
-            f"torch {torch.__version__} is too old for Deepwell: install torch >= {_MINIMUM_TORCH} "
-            f"(pip install 'torch>={_MINIMUM_TORCH}')",
+            f"torch {torch.__version__} is too old for Deepwell: pip install 'torch>={needed}'",
             "torch",
             torch.__version__,
-            f">= {_MINIMUM_TORCH}",
+            f">= {needed}",
         )
     return table
 
@@ -49,6 +48,7 @@ _native.setup(
     errors.BadTypeError,
     _devices.decide,
     _accepts_type,
+    torch.OutOfMemoryError,
 )
 
 fp8_fp4_gemm_nt = _native.fp8_fp4_gemm_nt

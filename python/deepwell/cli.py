@@ -30,7 +30,9 @@ def main() -> None:
     if not os.environ.get("DEEPWELL_WHEEL_PATHS"):
         # NVIDIA's wheels are beside this package, or where else this Python finds its modules.
         folders = [folder for folder in sys.path if os.path.isdir(os.path.join(folder, "nvidia"))]
-        os.environ["DEEPWELL_WHEEL_PATHS"] = os.pathsep.join(dict.fromkeys([os.path.dirname(_PACKAGE), *folders]))
+        os.environ["DEEPWELL_WHEEL_PATHS"] = os.pathsep.join(
+            dict.fromkeys([os.path.dirname(_PACKAGE), *folders])
+        )
     try:
         os.execv(program, [program, *arguments])
     except OSError as error:

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 
 #include "deepwell/deepwell.h"
 #include "dlpack.h"
@@ -29,6 +30,7 @@ struct State {
   PyObject* tensor_type = nullptr;
   PyObject* errors[DW_INTERNAL + 1] = {};  // by dw_status
   PyObject* type_error = nullptr;          // (message, argument, got, expected)
+  PyObject* out_of_memory = nullptr;       // the framework's class
   PyObject* decide = nullptr;              // (device_type, device_id) -> handle, or -1: not served
   PyObject* accepts_type = nullptr;        // (type) -> None, or raises
   PyObject* types[kMaxTypes] = {};         // types that accepts_type let pass; owned
@@ -129,9 +131,27 @@ struct TensorArgument {
   bool read(PyObject* object, char const* name) {
     if (!is_tensor(object, name)) return false;
     present = true;
-    return state.exchange->from_python(object, &tensor) == 0;
+    return state.exchange->from_python(object, &tensor) == 0 || refuse(name);
   }
   bool read_optional(PyObject* object, char const* name) { return object == Py_None || read(object, name); }
+
+ private:
+  /// Turns the framework's error (sparse, meta, a dtype that DLPack lacks) into one that names the argument. False.
+  static bool refuse(char const* name) {
+    PyObject *type = nullptr, *value = nullptr, *trace = nullptr;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject* const text = value == nullptr ? nullptr : PyObject_Str(value);
+    Py_ssize_t length = 0;
+    char const* const said = text == nullptr ? nullptr : PyUnicode_AsUTF8AndSize(text, &length);
+    PyErr_Clear();
+    char got[256], message[512];
+    std::snprintf(got, sizeof got, "%.*s", said == nullptr ? 0 : static_cast<int>(std::strcspn(said, "\n")),
+                  said == nullptr ? "" : said);
+    std::snprintf(message, sizeof message, "%s: got %s, expected a dense tensor with memory", name, got);
+    raise(state.errors[DW_BAD_ARGUMENT], message, name, got, "a dense tensor with memory");
+    for (PyObject* object : {type, value, trace, text}) Py_XDECREF(object);
+    return false;
+  }
 };
 
 /// For an int that does not fit into 64 bits: the fields instead of Python's OverflowError.
@@ -143,30 +163,49 @@ bool refuse_overflow(char const* name) {
   return false;
 }
 
-bool read_int(PyObject* object, char const* name, int* out) {
-  if (!PyLong_Check(object)) {
-    raise_type(name, object, "an int");
-    return false;
+bool read_int64(PyObject* object, char const* name, std::int64_t* out) {
+  if (PyLong_Check(object)) {
+    *out = PyLong_AsLongLong(object);
+  } else {  // NumPy's ints, tensors of one int
+    PyObject* const index = PyNumber_Index(object);
+    if (index == nullptr) {
+      PyErr_Clear();
+      raise_type(name, object, "an int");
+      return false;
+    }
+    *out = PyLong_AsLongLong(index);
+    Py_DECREF(index);
   }
-  long const value = PyLong_AsLong(object);
-  if (value == -1 && PyErr_Occurred() != nullptr) return refuse_overflow(name);
+  return *out != -1 || PyErr_Occurred() == nullptr || refuse_overflow(name);
+}
+
+bool read_int(PyObject* object, char const* name, int* out) {
+  std::int64_t value = 0;
+  if (!read_int64(object, name, &value)) return false;
   if (value != static_cast<int>(value)) {
-    char got[32];
-    std::snprintf(got, sizeof got, "%ld", value);
-    raise(state.errors[DW_BAD_ARGUMENT], name, name, got, "an int of 32 bits");
+    char got[32], message[128];
+    std::snprintf(got, sizeof got, "%lld", static_cast<long long>(value));
+    std::snprintf(message, sizeof message, "%s: got %s, expected an int of 32 bits", name, got);
+    raise(state.errors[DW_BAD_ARGUMENT], message, name, got, "an int of 32 bits");
     return false;
   }
   *out = static_cast<int>(value);
   return true;
 }
 
-bool read_int64(PyObject* object, char const* name, std::int64_t* out) {
-  if (!PyLong_Check(object)) {
-    raise_type(name, object, "an int");
-    return false;
+/// The text of a str, valid as long as the object.
+char const* read_text(PyObject* object, char const* name) {
+  if (!PyUnicode_Check(object)) {
+    raise_type(name, object, "a str");
+    return nullptr;
   }
-  *out = PyLong_AsLongLong(object);
-  return *out != -1 || PyErr_Occurred() == nullptr || refuse_overflow(name);
+  Py_ssize_t length = 0;
+  char const* const text = PyUnicode_AsUTF8AndSize(object, &length);
+  if (text != nullptr && std::strlen(text) != static_cast<std::size_t>(length)) {
+    raise(state.errors[DW_BAD_ARGUMENT], "a str with a NUL in it", name, "a str with a NUL in it", "text");
+    return nullptr;
+  }
+  return text;
 }
 
 /// None or a sequence of `count` ints.
@@ -259,13 +298,18 @@ class CallWorkspace {
       if (held != nullptr) held->deleter(held);
     }
   }
+  /// What the framework said when it had no memory; empty: it was not that.
+  char const* error() const { return error_; }
   /// For an emulated device, whose memory is not the framework's: the context's own.
   dw_allocator const* allocator() const {
     return prototype_.device.device_type == DW_DEVICE_CUDA ? &allocator_ : nullptr;
   }
 
  private:
-  static void no_error(void*, char const*, char const*) {}
+  static void keep_error(void* user, char const*, char const* message) {
+    auto& self = *static_cast<CallWorkspace*>(user);
+    std::snprintf(self.error_, sizeof self.error_, "%s", message == nullptr ? "no memory" : message);
+  }
 
   static void* allocate(void* user, std::size_t bytes, void*) {
     auto& self = *static_cast<CallWorkspace*>(user);
@@ -277,7 +321,7 @@ class CallWorkspace {
       prototype.shape = &shape;
       prototype.strides = &stride;
       DlpackManagedTensor* made = nullptr;
-      if (state.exchange->allocate(&prototype, &made, nullptr, no_error) != 0) return nullptr;
+      if (state.exchange->allocate(&prototype, &made, &self, keep_error) != 0) return nullptr;
       slot = made;
       return static_cast<char*>(made->tensor.data) + made->tensor.byte_offset;
     }
@@ -298,11 +342,19 @@ class CallWorkspace {
   dw_tensor prototype_;
   dw_allocator allocator_;
   DlpackManagedTensor* held_[4] = {};
+  char error_[512] = "";
 };
 
 PyObject* finish(dw_status status) {
   if (status != DW_OK) return raise_status(status);
   Py_RETURN_TRUE;
+}
+
+/// The same for a call with workspace: what the framework's allocator could not give is its own error, which callers catch.
+PyObject* finish(dw_status status, CallWorkspace const& workspace) {
+  if (status == DW_OK || workspace.error()[0] == '\0') return finish(status);
+  PyErr_SetString(state.out_of_memory, workspace.error());
+  return nullptr;
 }
 
 // ---- Operations: True when done, False when the device is not ours ----
@@ -324,10 +376,10 @@ PyObject* fp8_fp4_gemm_nt(PyObject*, PyObject* const* args, Py_ssize_t count) {
   }
   int const disable_cast = PyObject_IsTrue(args[9]);
   if (disable_cast < 0) return nullptr;
+  CallWorkspace const workspace(d.tensor);
   dw_status status;
   {
     WithoutGil const without_gil;
-    CallWorkspace const workspace(d.tensor);
     dw_gemm_call call{};
     call.size = sizeof call;
     call.a = a.pointer();
@@ -344,7 +396,7 @@ PyObject* fp8_fp4_gemm_nt(PyObject*, PyObject* const* args, Py_ssize_t count) {
     call.workspace = workspace.allocator();
     status = dw_fp8_fp4_gemm_nt(place.context, &call);
   }
-  return finish(status);
+  return finish(status, workspace);
 }
 
 PyObject* fp8_einsum(PyObject*, PyObject* const* args, Py_ssize_t count) {
@@ -354,9 +406,7 @@ PyObject* fp8_einsum(PyObject*, PyObject* const* args, Py_ssize_t count) {
   Place place;
   if (!place.find(d.tensor)) return nullptr;
   if (place.context == nullptr) Py_RETURN_FALSE;
-  if (!PyUnicode_Check(args[0])) return raise_type("expr", args[0], "a str");
-  Py_ssize_t length = 0;
-  char const* const expression = PyUnicode_AsUTF8AndSize(args[0], &length);
+  char const* const expression = read_text(args[0], "expr");
   if (expression == nullptr) return nullptr;
   TensorArgument a, scale_a, b, scale_b, c;
   RecipeArgument recipe;
@@ -365,10 +415,10 @@ PyObject* fp8_einsum(PyObject*, PyObject* const* args, Py_ssize_t count) {
       !recipe.read(args[7], "recipe", 3)) {
     return nullptr;
   }
+  CallWorkspace const workspace(d.tensor);
   dw_status status;
   {
     WithoutGil const without_gil;
-    CallWorkspace const workspace(d.tensor);
     dw_einsum_call call{};
     call.size = sizeof call;
     call.expression = expression;
@@ -383,7 +433,7 @@ PyObject* fp8_einsum(PyObject*, PyObject* const* args, Py_ssize_t count) {
     call.workspace = workspace.allocator();
     status = dw_fp8_einsum(place.context, &call);
   }
-  return finish(status);
+  return finish(status, workspace);
 }
 
 // ---- Scale layouts ----
@@ -393,11 +443,11 @@ struct ScaleArguments {
   TensorArgument scale;
   dw_scale_layout_call call{};
 
+  /// args[0] has been read into `scale`: its device is known before anything else is looked at.
   bool read(PyObject* const* args) {
     call.size = sizeof call;
-    if (!scale.read(args[0], "sf") || !read_int64(args[1], "mn", &call.mn) ||
-        !read_int64(args[2], "k", &call.k) || !read_int(args[3], "recipe", &call.gran_mn) ||
-        !read_int(args[4], "recipe", &call.gran_k)) {
+    if (!read_int64(args[1], "mn", &call.mn) || !read_int64(args[2], "k", &call.k) ||
+        !read_int(args[3], "recipe", &call.gran_mn) || !read_int(args[4], "recipe", &call.gran_k)) {
       return false;
     }
     call.num_groups = -1;
@@ -441,8 +491,9 @@ PyObject* required_scale_layout(PyObject*, PyObject* const* args, Py_ssize_t cou
   if (!check_count("required_scale_layout", count, 7)) return nullptr;
   ScaleArguments arguments;
   Place place;
-  if (!arguments.read(args) || !place.find(arguments.scale.tensor)) return nullptr;
+  if (!arguments.scale.read(args[0], "sf") || !place.find(arguments.scale.tensor)) return nullptr;
   if (place.context == nullptr) Py_RETURN_FALSE;
+  if (!arguments.read(args)) return nullptr;
   dw_scale_layout layout{};
   dw_status const status = dw_required_scale_layout(place.context, &arguments.call, &layout);
   return status == DW_OK ? layout_result(layout) : raise_status(status);
@@ -453,8 +504,9 @@ PyObject* transform_scale(PyObject*, PyObject* const* args, Py_ssize_t count) {
   ScaleArguments arguments;
   TensorArgument out;
   Place place;
-  if (!arguments.read(args) || !out.read(args[7], "out") || !place.find(out.tensor)) return nullptr;
+  if (!arguments.scale.read(args[0], "sf") || !place.find(arguments.scale.tensor)) return nullptr;
   if (place.context == nullptr) Py_RETURN_FALSE;
+  if (!arguments.read(args) || !out.read(args[7], "out")) return nullptr;
   dw_status status;
   {
     WithoutGil const without_gil;
@@ -495,7 +547,7 @@ PyObject* write_scale_layout(PyObject*, PyObject* const* args, Py_ssize_t count)
 // ---- Contexts and settings ----
 
 PyObject* setup(PyObject*, PyObject* const* args, Py_ssize_t count) {
-  if (!check_count("setup", count, 6)) return nullptr;
+  if (!check_count("setup", count, 7)) return nullptr;
   auto const* const exchange =
       static_cast<DlpackExchange const*>(PyCapsule_GetPointer(args[0], kExchangeCapsule));
   if (exchange == nullptr) return nullptr;
@@ -514,9 +566,10 @@ PyObject* setup(PyObject*, PyObject* const* args, Py_ssize_t count) {
     state.errors[i] = PyTuple_GetItem(args[2], i - DW_BAD_ARGUMENT);
     Py_INCREF(state.errors[i]);
   }
-  PyObject** const kept[] = {&state.tensor_type, &state.type_error, &state.decide, &state.accepts_type};
-  PyObject* const given[] = {args[1], args[3], args[4], args[5]};
-  for (int i = 0; i < 4; ++i) {
+  PyObject** const kept[] = {&state.tensor_type, &state.type_error, &state.decide, &state.accepts_type,
+                             &state.out_of_memory};
+  PyObject* const given[] = {args[1], args[3], args[4], args[5], args[6]};
+  for (int i = 0; i < 5; ++i) {
     Py_INCREF(given[i]);
     *kept[i] = given[i];
   }
@@ -525,9 +578,7 @@ PyObject* setup(PyObject*, PyObject* const* args, Py_ssize_t count) {
 }
 
 PyObject* create_context(PyObject*, PyObject* device) {
-  if (!PyUnicode_Check(device)) return raise_type("device", device, "a str");
-  Py_ssize_t length = 0;
-  char const* const name = PyUnicode_AsUTF8AndSize(device, &length);
+  char const* const name = read_text(device, "device");
   if (name == nullptr) return nullptr;
   if (state.num_contexts == kMaxContexts) {
     PyErr_Format(PyExc_RuntimeError, "more than %d contexts", kMaxContexts);
@@ -594,9 +645,7 @@ PyObject* set_option(PyObject*, PyObject* const* args, Py_ssize_t count) {
   char const* text[2] = {};
   for (int i = 0; i < 2; ++i) {
     if (i == 1 && args[i] == Py_None) continue;
-    Py_ssize_t length = 0;
-    if (!PyUnicode_Check(args[i])) return raise_type(i == 0 ? "name" : "value", args[i], "a str");
-    text[i] = PyUnicode_AsUTF8AndSize(args[i], &length);
+    text[i] = read_text(args[i], i == 0 ? "name" : "value");
     if (text[i] == nullptr) return nullptr;
   }
   dw_status const status = dw_set_option(text[0], text[1]);
@@ -642,7 +691,7 @@ PyCFunction fast(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t))
 
 PyMethodDef methods[] = {
     {"setup", fast(setup), METH_FASTCALL,
-     "setup(exchange_api, tensor_type, errors, type_error, decide, accepts_type)"},
+     "setup(exchange_api, tensor_type, errors, type_error, decide, accepts_type, out_of_memory)"},
     {"create_context", create_context, METH_O, "create_context(device) -> handle"},
     {"context_names", context_names, METH_O, "context_names(handle) -> (device, target)"},
     {"sm_count", sm_count, METH_O, "sm_count(handle) -> int"},

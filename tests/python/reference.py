@@ -17,7 +17,9 @@ torch.set_default_device(DEVICE)
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=torch.float64)
 
 
-def integers(low: int, high: int, shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+def integers(
+    low: int, high: int, shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.int64
+) -> torch.Tensor:
     """Random integers from low to high - 1, the same on every device."""
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.randint(low, high, shape, generator=generator, dtype=dtype, device="cpu").to(DEVICE)
@@ -66,7 +68,9 @@ def packed(exponent: torch.Tensor) -> torch.Tensor:
     word = padded.unflatten(-1, (words, 4)) << torch.tensor([0, 8, 16, 24])
     word = word.sum(-1)
     word = torch.where(word >= 2**31, word - 2**32, word).to(torch.int32)
-    out = torch.full((*exponent.shape[:-2], words, pitch), -1, dtype=torch.int32).transpose(-1, -2)[..., :rows, :]
+    out = torch.full((*exponent.shape[:-2], words, pitch), -1, dtype=torch.int32).transpose(-1, -2)[
+        ..., :rows, :
+    ]
     out.copy_(word)
     return out
 
@@ -81,7 +85,9 @@ def scale_forms(exponent: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def gemm(a, exponent_a, b, exponent_b, gran_a: tuple[int, int], gran_b: tuple[int, int], c=None) -> torch.Tensor:
+def gemm(
+    a, exponent_a, b, exponent_b, gran_a: tuple[int, int], gran_b: tuple[int, int], c=None
+) -> torch.Tensor:
     """a b^T (+ c) in float64 with both operands dequantised."""
     left, right = values(a), values(b)
     rows, k = left.shape[-2:]

@@ -9,14 +9,16 @@ from deepwell import _doctor
 
 
 @pytest.mark.parametrize(
-    ("version", "numbers"), [("2.13.0+cpu", (2, 13)), ("2.10", (2, 10)), ("3", (3,)), ("2.15.0a0+git1", (2, 15)), ("", ())]
+    ("version", "numbers"),
+    [("2.13.0+cpu", (2, 13)), ("2.10", (2, 10)), ("3", (3,)), ("2.15.0a0+git1", (2, 15)), ("", ())],
 )
 def test_numbers_of_a_version(version, numbers):
     assert _doctor._numbers(version) == numbers
 
 
 @pytest.mark.parametrize(
-    ("version", "ok"), [("2.9.1", False), ("2.10.0", True), ("2.13.0+cpu", True), ("1.13", False), ("3.0", True), (None, False)]
+    ("version", "ok"),
+    [("2.9.1", False), ("2.10.0", True), ("2.13.0+cpu", True), ("1.13", False), ("3.0", True), (None, False)],
 )
 def test_torch_is_judged_by_its_version(monkeypatch, version, ok):
     monkeypatch.setattr(_doctor, "_version", lambda name: version)

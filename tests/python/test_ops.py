@@ -47,7 +47,11 @@ def cases(kind="fp8"):
     return {
         "gemm": (OPS.fp8_fp4_gemm_nt.default, gemm, {}),
         "gemm f32, c": (OPS.fp8_fp4_gemm_nt.default, (*gemm, torch.float32, torch.ones(4, 24)), {}),
-        "gemm, b fp4": (OPS.fp8_fp4_gemm_nt.default, (*gemm[:2], *fp4), {"recipe_a": [1, 128], "recipe_b": [1, 32]}),
+        "gemm, b fp4": (
+            OPS.fp8_fp4_gemm_nt.default,
+            (*gemm[:2], *fp4),
+            {"recipe_a": [1, 128], "recipe_b": [1, 32]},
+        ),
         "gemm_out": (OPS.fp8_fp4_gemm_nt_out.default, (*gemm, d), {}),
         "gemm_out, recipe": (OPS.fp8_fp4_gemm_nt_out.default, (*gemm, d), {"recipe": [1, 1, 128]}),
         "einsum": (OPS.fp8_einsum.default, ("bhr,hdr->bhd", *einsum), {}),
@@ -96,7 +100,9 @@ def test_opcheck_layouts(name):
 
 
 def test_every_operator_is_checked():
-    registered = {name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("deepwell::")}
+    registered = {
+        name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("deepwell::")
+    }
     assert registered == {op._schema.name.split("::")[1] for op, _, _ in (cases() | layout_cases()).values()}
 
 
@@ -121,10 +127,30 @@ def test_compile_keeps_one_graph_and_the_bits():
 
 
 def test_dynamic_shapes_under_compile():
-    compiled = torch.compile(lambda *args: OPS.fp8_fp4_gemm_nt(*args) + 0, fullgraph=True, backend="aot_eager", dynamic=True)
+    compiled = torch.compile(
+        lambda *args: OPS.fp8_fp4_gemm_nt(*args) + 0, fullgraph=True, backend="aot_eager", dynamic=True
+    )
     for m in (2, 5, 9):
         operands, want = gemm_operands(m=m)
         assert torch.equal(compiled(*operands), want.to(torch.bfloat16))
+
+
+def test_config_of_a_device():
+    assert deepwell.deepseek_v4_fp8_einsum_config() == ((1, 1, 128), True)
+    assert deepwell.deepseek_v4_fp8_einsum_config("cpu") == ((1, 1, 128), True)
+    with deepwell.device("emu:sm_90a"):
+        assert deepwell.deepseek_v4_fp8_einsum_config() == ((1, 128, 128), False)
+
+
+def test_asked_once_more_when_the_other_one_does_not_load(monkeypatch):
+    from deepwell import _ops
+
+    answers = iter([False, True])
+    monkeypatch.setattr(_ops._runtime, "fp8_fp4_gemm_nt", lambda *arguments: next(answers))
+    monkeypatch.setattr(_ops._other, "other", lambda: None)
+    operands, _ = gemm_operands()
+    OPS.fp8_fp4_gemm_nt(*operands)
+    assert next(answers, "asked twice") == "asked twice"
 
 
 def test_results_alias_nothing():

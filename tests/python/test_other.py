@@ -380,3 +380,88 @@ def test_epilogues_become_the_others(native, other):
     assert native.calls == []  # Deepwell has no kernel with an epilogue
     with pytest.raises(UnsupportedError):
         deep_gemm.bf16_gemm_nt(1, 2, 3, epilogue=deep_gemm.epilogue.Identity())
+
+
+def test_others_wait_while_the_second_candidate_loads(native, other, monkeypatch):
+    """The first one is broken, the second slow: no thread may conclude meanwhile that there is none."""
+    import threading
+
+    other(init="raise RuntimeError('broken')\n")
+    other(vendored=True)
+    started, may_go_on = threading.Event(), threading.Event()
+    real = _other._import
+
+    def slowly(name):
+        if name == _other.VENDORED:
+            started.set()
+            assert may_go_on.wait(20)
+        return real(name)
+
+    monkeypatch.setattr(_other, "_import", slowly)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(_other.other())) for _ in range(2)]
+    threads[0].start()
+    assert started.wait(20)
+    assert _other.other_exists()
+    threads[1].start()
+    may_go_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(found) == 2 and found[0] is found[1] is not None
+
+
+def test_loaders_of_import_hooks(native, other, monkeypatch):
+    """Type checkers and the like load modules by classes derived from the standard loader."""
+    from importlib.machinery import FileFinder, SourceFileLoader
+
+    class Checking(SourceFileLoader):
+        pass
+
+    folder = other(
+        init="import deep_gemm.part\nfrom . import part as again\n",
+        files={"part.py": "import deep_gemm\nTOP = deep_gemm\n"},
+    )
+    hook = FileFinder.path_hook((Checking, [".py"]))
+    monkeypatch.setattr(sys, "path_hooks", [hook, *sys.path_hooks])
+    sys.path_importer_cache.clear()
+    try:
+        theirs = _other.other()
+        assert isinstance(theirs.__loader__, Checking) and str(folder) in theirs.__file__
+        assert theirs.part.TOP is theirs and sys.modules["deep_gemm"] is deep_gemm
+    finally:
+        sys.path_importer_cache.clear()
+
+
+def test_a_fork_while_the_lock_is_held(native):
+    import os
+    import threading
+
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with _other._lock:
+            held.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(20)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if _other._lock.acquire(timeout=5) else 1)
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_names_of_modules_that_only_the_other_has(native, other):
+    from deep_gemm import testing
+    from deep_gemm.utils import math
+
+    with pytest.raises(AttributeError):
+        testing.suppress_output
+    other(files={"testing.py": "def suppress_output():\n    return 7\n"}, init="from . import testing\n")
+    _other._forget()
+    assert testing.suppress_output() == 7
+    with pytest.raises(AttributeError, match="deep_gemm.utils.math"):
+        math.nothing_of_this_name

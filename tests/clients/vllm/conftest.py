@@ -3,6 +3,7 @@
 tools/run_vllm_client.py starts pytest with the options below, once for each combination. A test says in which settings it
 runs (marker `settings`); those of other settings are not collected. Skipped tests make the run fail.
 """
+
 from __future__ import annotations
 
 import os
@@ -27,7 +28,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "settings(*names): the settings in which a test runs; without it, in all")
+    config.addinivalue_line(
+        "markers", "settings(*names): the settings in which a test runs; without it, in all"
+    )
     os.environ.update(SETTINGS[config.getoption("setting")])
     sys.path.insert(0, os.path.abspath(config.getoption("vllm")))
     import fake_platform
@@ -54,7 +57,9 @@ def pytest_sessionfinish(session, exitstatus):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     not_run = sum(len(reporter.stats.get(kind, [])) for kind in ("skipped", "xfailed", "xpassed"))
     if not_run and exitstatus == 0:
-        reporter.write_line(f"\n{not_run} tests were skipped or expected to fail: that shows nothing", red=True)
+        reporter.write_line(
+            f"\n{not_run} tests were skipped or expected to fail: that shows nothing", red=True
+        )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -8,6 +8,7 @@ Everything that is not vLLM's own code is here, in stubs.py and in gpu_kernels.p
 - vLLM's compiled extensions: empty modules, five questions about CUTLASS answered yes as the wheel's binary answers them
   on family 120, the two operators that quantise activations (gpu_kernels.py); a stub for the flash attention package.
 """
+
 import importlib.metadata
 import sys
 import types
@@ -19,8 +20,13 @@ import torch
 NUM_SMS = 188
 MEMORY_BYTES = 96 << 30
 
-CUTLASS_QUESTIONS = ("cutlass_scaled_mm_supports_fp8", "cutlass_scaled_mm_supports_block_fp8",
-                     "cutlass_scaled_mm_supports_fp4", "cutlass_group_gemm_supported", "mxfp4_experts_quant_supported")
+CUTLASS_QUESTIONS = (
+    "cutlass_scaled_mm_supports_fp8",
+    "cutlass_scaled_mm_supports_block_fp8",
+    "cutlass_scaled_mm_supports_fp4",
+    "cutlass_group_gemm_supported",
+    "mxfp4_experts_quant_supported",
+)
 
 _capability = (12, 0)
 _library = None
@@ -85,8 +91,13 @@ def __getattr__(name: str):
 
 
 def _fake_torch_cuda() -> None:
-    properties = types.SimpleNamespace(multi_processor_count=NUM_SMS, major=_capability[0], minor=_capability[1],
-                                       total_memory=MEMORY_BYTES, is_integrated=False)
+    properties = types.SimpleNamespace(
+        multi_processor_count=NUM_SMS,
+        major=_capability[0],
+        minor=_capability[1],
+        total_memory=MEMORY_BYTES,
+        is_integrated=False,
+    )
     torch.cuda.get_device_properties = lambda device=None: properties
     torch.cuda.get_device_capability = lambda device=None: _capability
     torch.cuda.current_device = lambda: 0
@@ -101,11 +112,15 @@ def _fake_extensions() -> None:
     for name in CUTLASS_QUESTIONS:
         _library.define(f"{name}(int capability) -> bool")
         _library.impl(name, lambda capability: True, "CompositeExplicitAutograd")
-    _library.define("per_token_group_fp8_quant(Tensor input, Tensor! output_q, Tensor! output_s, int group_size, float eps,"
-                    " float fp8_min, float fp8_max, bool scale_ue8m0, bool column_major, bool tma_aligned) -> ()")
+    _library.define(
+        "per_token_group_fp8_quant(Tensor input, Tensor! output_q, Tensor! output_s, int group_size, float eps,"
+        " float fp8_min, float fp8_max, bool scale_ue8m0, bool column_major, bool tma_aligned) -> ()"
+    )
     _library.impl("per_token_group_fp8_quant", gpu_kernels.per_token_group_fp8_quant, "CPU")
-    _library.define("per_token_group_fp8_quant_packed(Tensor input, Tensor! output_q, Tensor! output_s, int group_size,"
-                    " float eps, float fp8_min, float fp8_max) -> ()")
+    _library.define(
+        "per_token_group_fp8_quant_packed(Tensor input, Tensor! output_q, Tensor! output_s, int group_size,"
+        " float eps, float fp8_min, float fp8_max) -> ()"
+    )
     _library.impl("per_token_group_fp8_quant_packed", gpu_kernels.per_token_group_fp8_quant_packed, "CPU")
 
 

@@ -1,4 +1,5 @@
 """Layers as vLLM has them after loading a checkpoint, prepared by the kernel classes that vLLM chooses."""
+
 from __future__ import annotations
 
 import contextlib
@@ -20,9 +21,13 @@ BLOCK = (128, 128)
 @functools.cache
 def _configuration(custom_ops: str) -> VllmConfig:
     configuration = VllmConfig(
-        compilation_config=CompilationConfig(mode=CompilationMode.NONE, custom_ops=[custom_ops]))
+        compilation_config=CompilationConfig(mode=CompilationMode.NONE, custom_ops=[custom_ops])
+    )
     configuration.model_config = types.SimpleNamespace(
-        hf_text_config=types.SimpleNamespace(model_type="deepseek_v4"), dtype=torch.bfloat16, quantization_config=None)
+        hf_text_config=types.SimpleNamespace(model_type="deepseek_v4"),
+        dtype=torch.bfloat16,
+        quantization_config=None,
+    )
     return configuration
 
 
@@ -42,7 +47,9 @@ class Layer(NamedTuple):
     weight: torch.Tensor
 
 
-def block_scales(generator: torch.Generator, rows: int, k: int, form: str) -> tuple[torch.Tensor, torch.Tensor]:
+def block_scales(
+    generator: torch.Generator, rows: int, k: int, form: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Scales of blocks of 128 by 128 as a checkpoint has them, and as numbers. form: e8m0, uint8, f32 (powers of two), or
     fraction (FP32, 1 to 7 quarters of a power of two)."""
     shape = (-(-rows // 128), -(-k // 128))
@@ -62,7 +69,10 @@ def choose_kernel(weight_shape: tuple[int, int]):
     return init_fp8_linear_kernel(
         activation_quant_key=create_fp8_quant_key(static=False, group_shape=GroupShape(1, 128)),
         weight_quant_key=create_fp8_quant_key(static=True, group_shape=GroupShape(*BLOCK)),
-        input_dtype=torch.bfloat16, out_dtype=torch.bfloat16, weight_shape=weight_shape)
+        input_dtype=torch.bfloat16,
+        out_dtype=torch.bfloat16,
+        weight_shape=weight_shape,
+    )
 
 
 def raw_layer(weight: torch.Tensor, scales: torch.Tensor, groups: int = 0) -> torch.nn.Module:
@@ -76,8 +86,9 @@ def raw_layer(weight: torch.Tensor, scales: torch.Tensor, groups: int = 0) -> to
     return module
 
 
-def linear_layer(generator: torch.Generator, n: int, k: int, form: str = "e8m0", groups: int = 0,
-                 custom_ops: str = "all") -> Layer:
+def linear_layer(
+    generator: torch.Generator, n: int, k: int, form: str = "e8m0", groups: int = 0, custom_ops: str = "all"
+) -> Layer:
     """A layer with integer weights, prepared by vLLM as after loading."""
     values = operands.integers(generator, (n, k))
     scales, scale_values = block_scales(generator, n, k, form)

@@ -1,4 +1,5 @@
 """Inputs of tests: random, different in every row and column, and exact in their formats."""
+
 from __future__ import annotations
 
 import torch
@@ -24,7 +25,9 @@ def e2m1(generator: torch.Generator, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randint(0, 256, (*shape[:-1], shape[-1] // 2), generator=generator, dtype=torch.uint8)
 
 
-def exponents(generator: torch.Generator, shape: tuple[int, ...], low: int = -2, high: int = 2) -> torch.Tensor:
+def exponents(
+    generator: torch.Generator, shape: tuple[int, ...], low: int = -2, high: int = 2
+) -> torch.Tensor:
     """UE8M0 bytes of the powers of two from 2^low to 2^high."""
     return torch.randint(127 + low, 128 + high, shape, generator=generator, dtype=torch.uint8)
 

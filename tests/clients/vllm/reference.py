@@ -3,6 +3,7 @@
 Operands are data and scales as a checkpoint or a client has them; nothing here sees vLLM or the drop-in. Scales count as
 exact: a UE8M0 byte b is 2^(b - 127), an FP32 scale is its value.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -35,7 +36,11 @@ def powers(exponents: torch.Tensor) -> torch.Tensor:
 
 def spread(scales: torch.Tensor, rows: int, k: int, block: tuple[int, int]) -> torch.Tensor:
     """One scale per element, from scales [.., ceil(rows / block[0]), ceil(k / block[1])]."""
-    return scales.double().repeat_interleave(block[0], -2)[..., :rows, :].repeat_interleave(block[1], -1)[..., :k]
+    return (
+        scales.double()
+        .repeat_interleave(block[0], -2)[..., :rows, :]
+        .repeat_interleave(block[1], -1)[..., :k]
+    )
 
 
 def dequantised(data: torch.Tensor, scales: torch.Tensor, block: tuple[int, int]) -> torch.Tensor:
@@ -45,7 +50,11 @@ def dequantised(data: torch.Tensor, scales: torch.Tensor, block: tuple[int, int]
 
 def unpacked(words: torch.Tensor, groups: int) -> torch.Tensor:
     """The bytes of packed scales [.., mn, words] as exponents [.., mn, groups], lowest byte first."""
-    return torch.stack([words >> 8 * byte & 255 for byte in range(4)], -1).flatten(-2)[..., :groups].to(torch.uint8)
+    return (
+        torch.stack([words >> 8 * byte & 255 for byte in range(4)], -1)
+        .flatten(-2)[..., :groups]
+        .to(torch.uint8)
+    )
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> Sums:
@@ -72,7 +81,9 @@ def indexer_logits(q: torch.Tensor, k: torch.Tensor, k_scale: torch.Tensor, weig
     """For q [tokens, heads, dim] and k [keys, dim]: sum over heads of weight * relu(q k), times the key's scale."""
     dots = torch.einsum("thd,nd->thn", q.float().double(), k.float().double()).relu()
     value = torch.einsum("thn,th->tn", dots, weights.double()) * k_scale.double()
-    magnitude = torch.einsum("thd,nd,th->tn", q.float().double().abs(), k.float().double().abs(), weights.double().abs())
+    magnitude = torch.einsum(
+        "thd,nd,th->tn", q.float().double().abs(), k.float().double().abs(), weights.double().abs()
+    )
     return Sums(value, magnitude * k_scale.double().abs())
 
 

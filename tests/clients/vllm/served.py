@@ -3,6 +3,7 @@
 A test of a function marked False expects an error that says what is missing, and fails as soon as the function works:
 then the entry becomes True, and the same test checks results.
 """
+
 from __future__ import annotations
 
 import sys
@@ -41,6 +42,8 @@ def check_error(name: str, error: Exception) -> None:
     assert isinstance(error, RuntimeError)
     assert type(error).__module__ == "deepwell.errors", type(error)
     module = sys.modules["deep_gemm"]  # some functions have several names
-    assert getattr(module, error.argument, None) is getattr(module, name), f"the error is about {error.argument!r}"
+    assert getattr(module, error.argument, None) is getattr(module, name), (
+        f"the error is about {error.argument!r}"
+    )
     assert error.argument in str(error)
     assert error.expected, f"it does not say what would be needed: {error}"

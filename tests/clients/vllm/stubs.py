@@ -6,17 +6,20 @@ inherited from, used as a decorator or in an annotation, and for nothing else: i
 Triton, FlashInfer, CUTLASS's Python package, numba and ray are not in the list. vLLM has branches for their absence, and
 those are the ones that run. TileLang is, because vLLM's mHC code does not import without it; its kernels do not run.
 """
+
 import importlib.abc
 import importlib.machinery
 import re
 import sys
 import types
 
-PACKAGES = frozenset("""
+PACKAGES = frozenset(
+    """
     PIL aiohttp cachetools cbor2 cloudpickle cpuinfo cv2 einops fastapi huggingface_hub llguidance openai openai_harmony
     partial_json_parser prometheus_client psutil pybase64 requests safetensors tilelang tqdm transformers urllib3 uvloop
     xgrammar yaml zmq
-""".split())
+""".split()
+)
 
 
 class Placeholder(type):
@@ -40,18 +43,23 @@ class Placeholder(type):
 
 def placeholder(name: str) -> Placeholder:
     """A class that can be inherited from, called, subscribed and used as a decorator. Named like an error, it is one."""
+
     def any_schema(cls, source, handler):
         from pydantic_core import core_schema
 
         return core_schema.any_schema()
 
     base = (Exception,) if name.endswith(("Error", "Exception")) else ()
-    return Placeholder(name, base, {
-        "__init__": lambda self, *args, **kwargs: None,
-        "__call__": lambda self, *args, **kwargs: args[0] if args else None,
-        "__class_getitem__": classmethod(lambda cls, item: cls),
-        "__get_pydantic_core_schema__": classmethod(any_schema),
-    })
+    return Placeholder(
+        name,
+        base,
+        {
+            "__init__": lambda self, *args, **kwargs: None,
+            "__call__": lambda self, *args, **kwargs: args[0] if args else None,
+            "__class_getitem__": classmethod(lambda cls, item: cls),
+            "__get_pydantic_core_schema__": classmethod(any_schema),
+        },
+    )
 
 
 class StubModule(types.ModuleType):

@@ -1,4 +1,5 @@
 """Which module vLLM binds, what its gates say then, and the settings that go through it."""
+
 from __future__ import annotations
 
 import importlib
@@ -12,12 +13,25 @@ import vllm.utils.deep_gemm as wrappers
 from served import SERVED
 
 # What V4 resolves on capability 12.x, by the names in vLLM's module.
-NEEDED = ("fp8_gemm_nt", "fp8_einsum", "grouped", "grouped_masked", "grouped_fp4", "fp8_fp4_mqa_logits",
-          "fp8_fp4_paged_mqa_logits", "get_paged_mqa_logits_metadata", "tf32_hc_prenorm_gemm",
-          "get_mn_major_tma_aligned_tensor", "get_mk_alignment_for_contiguous_layout",
-          "get_theoretical_mk_alignment_for_contiguous_layout", "transform_sf_into_required_layout", "pack_ue8m0_to_int",
-          "get_mn_major_tma_aligned_packed_ue8m0_tensor", "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",
-          "cublaslt_gemm_nt")
+NEEDED = (
+    "fp8_gemm_nt",
+    "fp8_einsum",
+    "grouped",
+    "grouped_masked",
+    "grouped_fp4",
+    "fp8_fp4_mqa_logits",
+    "fp8_fp4_paged_mqa_logits",
+    "get_paged_mqa_logits_metadata",
+    "tf32_hc_prenorm_gemm",
+    "get_mn_major_tma_aligned_tensor",
+    "get_mk_alignment_for_contiguous_layout",
+    "get_theoretical_mk_alignment_for_contiguous_layout",
+    "transform_sf_into_required_layout",
+    "pack_ue8m0_to_int",
+    "get_mn_major_tma_aligned_packed_ue8m0_tensor",
+    "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",
+    "cublaslt_gemm_nt",
+)
 
 
 def test_vllm_takes_the_drop_in():
@@ -52,7 +66,9 @@ def test_table_of_what_is_served_has_names_of_the_interface():
 def test_platform(capability):
     from vllm.platforms import current_platform
 
-    assert os.environ["DEEPWELL_DEVICE"] == f"emu:sm_{capability[0]}{capability[1]}a", "CPU tensors run on the same board"
+    assert os.environ["DEEPWELL_DEVICE"] == f"emu:sm_{capability[0]}{capability[1]}a", (
+        "CPU tensors run on the same board"
+    )
     assert current_platform.is_cuda()
     assert tuple(current_platform.get_device_capability()) == capability
     assert current_platform.is_device_capability_family(120)
@@ -94,7 +110,9 @@ def test_alignment_is_128_at_rest_and_scoped():
 @pytest.mark.parametrize("tokens", [1, 8, 64, 4096])
 def test_alignment_query_with_two_arguments_is_answered(tokens):
     """vLLM swallows every exception of this query and then pads each expert's rows to 128."""
-    alignment = wrappers.get_theoretical_mk_alignment_for_contiguous_layout(expected_m=6 * tokens, num_groups=256)
+    alignment = wrappers.get_theoretical_mk_alignment_for_contiguous_layout(
+        expected_m=6 * tokens, num_groups=256
+    )
     assert alignment in (16, 32, 48, 64, 80, 96, 112, 128)
 
     from vllm.model_executor.layers.fused_moe.deep_gemm_utils import compute_aligned_M_and_alignment

@@ -2,6 +2,7 @@
 
 Not served yet (served.py): until then vLLM has to get an error that says so, and outputs stay as they were.
 """
+
 from __future__ import annotations
 
 import types
@@ -30,12 +31,16 @@ def fp4_experts(generator, experts: int, hidden: int, intermediate: int):
     scales2 = operands.exponents(generator, (experts, hidden, intermediate // 32), -3, 0)
     words13, words2 = _pack_deepgemm_mxfp4_scales(w13, w2, scales13, scales2)
     quantisation = mxfp4_w4a8_moe_quant_config(words13, words2, gemm1_clamp_limit=CLAMP)
-    module = object.__new__(DeepGemmFP4Experts)  # its constructor wants the whole configuration of a parallel model
+    module = object.__new__(
+        DeepGemmFP4Experts
+    )  # its constructor wants the whole configuration of a parallel model
     torch.nn.Module.__init__(module) if isinstance(module, torch.nn.Module) else None
     module.moe_config = types.SimpleNamespace(in_dtype=torch.bfloat16)
     module.quant_config, module.gemm1_clamp_limit = quantisation, CLAMP
-    exact = (reference.dequantised(w13, reference.powers(scales13), (1, 32)),
-             reference.dequantised(w2, reference.powers(scales2), (1, 32)))
+    exact = (
+        reference.dequantised(w13, reference.powers(scales13), (1, 32)),
+        reference.dequantised(w2, reference.powers(scales2), (1, 32)),
+    )
     return module, (w13, w2), exact
 
 
@@ -51,16 +56,24 @@ def expected(values, ids, weights, w13, w2) -> tuple[torch.Tensor, torch.Tensor]
     answer, limit = torch.zeros(tokens, hidden).double(), torch.zeros(tokens, hidden).double()
     for token in range(tokens):
         for expert, weight in zip(ids[token].tolist(), weights[token].double().tolist()):
-            first = reference.product(values[token:token + 1], w13[expert])
+            first = reference.product(values[token : token + 1], w13[expert])
             rounded = first.value.float().to(torch.bfloat16)
             data = torch.empty(1, w2.shape[-1], dtype=operands.E4M3)
-            data, words = gpu_kernels.silu_mul_quant_packed(input=rounded, output_q=data, group_size=128, clamp_limit=CLAMP,
-                                                            expert_ends=None, expert_alignment=0)
+            data, words = gpu_kernels.silu_mul_quant_packed(
+                input=rounded,
+                output_q=data,
+                group_size=128,
+                clamp_limit=CLAMP,
+                expert_ends=None,
+                expert_alignment=0,
+            )
             scale = reference.powers(reference.unpacked(words, data.shape[-1] // 128))
             second = reference.product(reference.dequantised(data, scale, (1, 128)), w2[expert])
             answer[token] += weight * second.value[0]
             limit[token] += weight * judge.bound(second, data.shape[-1], torch.bfloat16)[0]
-    return answer, limit + judge.HALF_UNIT[torch.bfloat16] * (answer.abs() + limit) + ids.shape[1] * 2.0**-23 * answer.abs()
+    return answer, limit + judge.HALF_UNIT[torch.bfloat16] * (answer.abs() + limit) + ids.shape[
+        1
+    ] * 2.0**-23 * answer.abs()
 
 
 @pytest.mark.settings("default")
@@ -72,14 +85,29 @@ def test_fp4_experts(generator, tokens, expert_kernels):
     ids, weights = routing(generator, tokens, experts, top)
     data = operands.e4m3(operands.integers(generator, (tokens, hidden)))
     scales = reference.powers(operands.exponents(generator, (tokens, hidden // 128)))
-    shape13, shape2, _ = module.workspace_shapes(tokens, 2 * intermediate, hidden, top, experts, experts, None,
-                                                 MoEActivation.SILU)
+    shape13, shape2, _ = module.workspace_shapes(
+        tokens, 2 * intermediate, hidden, top, experts, experts, None, MoEActivation.SILU
+    )
     output = torch.empty(tokens, hidden, dtype=torch.bfloat16)
     result = served.call(
-        "m_grouped_fp8_fp4_gemm_nt_contiguous", module.apply, output=output, hidden_states=data, w1=w13, w2=w2,
-        topk_weights=weights, topk_ids=ids, activation=MoEActivation.SILU, global_num_experts=experts, expert_map=None,
-        a1q_scale=scales.float(), a2_scale=None, workspace13=torch.empty(shape13, dtype=torch.bfloat16),
-        workspace2=torch.empty(shape2, dtype=torch.bfloat16), expert_tokens_meta=None, apply_router_weight_on_input=False)
+        "m_grouped_fp8_fp4_gemm_nt_contiguous",
+        module.apply,
+        output=output,
+        hidden_states=data,
+        w1=w13,
+        w2=w2,
+        topk_weights=weights,
+        topk_ids=ids,
+        activation=MoEActivation.SILU,
+        global_num_experts=experts,
+        expert_map=None,
+        a1q_scale=scales.float(),
+        a2_scale=None,
+        workspace13=torch.empty(shape13, dtype=torch.bfloat16),
+        workspace2=torch.empty(shape2, dtype=torch.bfloat16),
+        expert_tokens_meta=None,
+        apply_router_weight_on_input=False,
+    )
     assert wrappers.get_mk_alignment_for_contiguous_layout() == [128, 128], "the alignment is back at rest"
     if result is served.MISSING:
         assert output.isnan().all()
@@ -95,8 +123,9 @@ def fp8_operands(generator, rows: int, experts: int, n: int, k: int):
     scale_a = reference.powers(operands.exponents(generator, (rows, k // 128)))
     exponents_b = operands.exponents(generator, (experts, n // 128, k // 128))
     scale_b = reference.powers(exponents_b)
-    words = wrappers.transform_sf_into_required_layout(sf=scale_b.float(), mn=n, k=k, recipe=(1, 128, 128),
-                                                       num_groups=experts, is_sfa=False)
+    words = wrappers.transform_sf_into_required_layout(
+        sf=scale_b.float(), mn=n, k=k, recipe=(1, 128, 128), num_groups=experts, is_sfa=False
+    )
     exact = a * reference.spread(scale_a, rows, k, (1, 128)), b * reference.spread(scale_b, n, k, (128, 128))
     return (operands.e4m3(a), scale_a.float()), (operands.e4m3(b), words), exact
 
@@ -109,12 +138,16 @@ def test_fp8_experts_contiguous(generator):
     owner = torch.tensor([2, 0, 1], dtype=torch.int32).repeat_interleave(128)
     owner[-50:] = -1
     out = torch.empty(rows, n, dtype=torch.bfloat16)
-    result = served.call("m_grouped_fp8_gemm_nt_contiguous", wrappers.m_grouped_fp8_gemm_nt_contiguous, a, b, out, owner)
+    result = served.call(
+        "m_grouped_fp8_gemm_nt_contiguous", wrappers.m_grouped_fp8_gemm_nt_contiguous, a, b, out, owner
+    )
     if result is served.MISSING:
         assert out.isnan().all()
         return
     live = owner >= 0
-    want = [reference.product(exact[0][row:row + 1], exact[1][owner[row]]) for row in live.nonzero().flatten()]
+    want = [
+        reference.product(exact[0][row : row + 1], exact[1][owner[row]]) for row in live.nonzero().flatten()
+    ]
     judge.exact(out[live], reference.Sums(*(torch.cat(each) for each in zip(*want))), 2.0**-4)
 
 
@@ -125,11 +158,15 @@ def test_fp8_experts_masked(generator):
     a = tuple(each.view(experts, capacity, -1) for each in a)
     live = torch.tensor([5, 0, 33], dtype=torch.int32)
     out = torch.empty(experts, capacity, n, dtype=torch.bfloat16)
-    result = served.call("m_grouped_fp8_gemm_nt_masked", wrappers.fp8_m_grouped_gemm_nt_masked, a, b, out, live, 20)
+    result = served.call(
+        "m_grouped_fp8_gemm_nt_masked", wrappers.fp8_m_grouped_gemm_nt_masked, a, b, out, live, 20
+    )
     if result is served.MISSING:
         assert out.isnan().all()
         return
     values = exact[0].view(experts, capacity, k)
     for expert, count in enumerate(live.tolist()):
         if count:
-            judge.exact(out[expert, :count], reference.product(values[expert, :count], exact[1][expert]), 2.0**-4)
+            judge.exact(
+                out[expert, :count], reference.product(values[expert, :count], exact[1][expert]), 2.0**-4
+            )

@@ -2,6 +2,7 @@
 
 Not served yet (served.py): until then vLLM has to get an error that says so.
 """
+
 from __future__ import annotations
 
 import judge
@@ -18,8 +19,15 @@ STREAMS, MIXES = 4, 24
 def check(generator, tokens: int, hidden: int, k: int, **options) -> None:
     x = operands.integers(generator, (tokens, k))
     fn = operands.integers(generator, (MIXES, k))
-    result = served.call("tf32_hc_prenorm_gemm", tilelang._hc_prenorm_gemm_outputs, x.to(torch.bfloat16), fn.float(),
-                         hidden_size=hidden, hc_mult=STREAMS, **options)
+    result = served.call(
+        "tf32_hc_prenorm_gemm",
+        tilelang._hc_prenorm_gemm_outputs,
+        x.to(torch.bfloat16),
+        fn.float(),
+        hidden_size=hidden,
+        hc_mult=STREAMS,
+        **options,
+    )
     if result is served.MISSING:
         return
     mixes, squares = result

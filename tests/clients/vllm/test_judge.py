@@ -1,4 +1,5 @@
 """The judge itself: wrong answers planted between vLLM and the drop-in are rejected, and so are tests that show nothing."""
+
 from __future__ import annotations
 
 import judge
@@ -24,7 +25,7 @@ def transposed(d, right):
 
 
 def half_written(d, right):
-    d[..., :d.shape[-1] // 2] = right[..., :d.shape[-1] // 2]
+    d[..., : d.shape[-1] // 2] = right[..., : d.shape[-1] // 2]
 
 
 def last_row_missing(d, right):
@@ -55,7 +56,7 @@ def plant(monkeypatch, name: str, damage) -> None:
 
     def damaged(*args, **kwargs):
         right = torch.empty_like(args[position])
-        function(*args[:position], right, *args[position + 1:], **kwargs)
+        function(*args[:position], right, *args[position + 1 :], **kwargs)
         damage(args[position], right)
 
     monkeypatch.setattr(wrappers, name, damaged)
@@ -94,8 +95,15 @@ def test_answer_of_the_previous_call_is_rejected(generator):
 def test_scales_of_the_wrong_rows_or_groups_are_rejected(generator):
     exponents = operands.exponents(generator, (192, 5))
     values = operands.integers(generator, (3, 640)), operands.integers(generator, (192, 640))
-    right = reference.product(values[0], values[1] * reference.spread(reference.powers(exponents), 192, 640, (1, 128)))
-    for wrong in (exponents.flip(0), exponents.flip(1), exponents.roll(1, 1), torch.full_like(exponents, 127)):
+    right = reference.product(
+        values[0], values[1] * reference.spread(reference.powers(exponents), 192, 640, (1, 128))
+    )
+    for wrong in (
+        exponents.flip(0),
+        exponents.flip(1),
+        exponents.roll(1, 1),
+        torch.full_like(exponents, 127),
+    ):
         result = values[0] @ (values[1] * reference.spread(reference.powers(wrong), 192, 640, (1, 128))).T
         with pytest.raises(AssertionError, match="are wrong"):
             judge.exact(result.to(torch.bfloat16), right, 0.25)
@@ -126,7 +134,11 @@ def test_packed_bytes_by_hand():
     words = torch.tensor([[0x04030201, 0x7F]], dtype=torch.int32)
     assert reference.unpacked(words, 5).tolist() == [[1, 2, 3, 4, 127]]
     assert reference.unpacked(torch.tensor([[-1]], dtype=torch.int32), 4).tolist() == [[255] * 4]
-    assert reference.powers(torch.tensor([0, 127, 254], dtype=torch.uint8)).tolist() == [2.0**-127, 1.0, 2.0**127]
+    assert reference.powers(torch.tensor([0, 127, 254], dtype=torch.uint8)).tolist() == [
+        2.0**-127,
+        1.0,
+        2.0**127,
+    ]
     assert reference.numbers(torch.tensor([[0x92]], dtype=torch.uint8)).tolist() == [[1.0, -0.5]]
 
 

@@ -3,6 +3,7 @@
 Activations are small integers, which e4m3 holds exactly under vLLM's scales: the answer is then exact, from the bf16
 activation to the bf16 output, and compared bitwise.
 """
+
 from __future__ import annotations
 
 import judge
@@ -63,7 +64,9 @@ def test_real_numbers_are_within_the_bound(generator, tokens):
         scales = reference.powers(reference.unpacked(scales, k // 128))
     a = reference.dequantised(data, scales, (1, 128))
     step = scales.double().repeat_interleave(128, 1)
-    judge.within(a, x.double(), x.double().abs() / 16 + step * 2.0**-10, torch.float64, "quantised activations")
+    judge.within(
+        a, x.double(), x.double().abs() / 16 + step * 2.0**-10, torch.float64, "quantised activations"
+    )
     judge.close(apply(layer, x), reference.product(a, layer.weight), k)
 
 
@@ -86,7 +89,9 @@ def test_checkpoints_with_fp32_scales(generator, form, setting):
     layer = layers.linear_layer(generator, n, k, form)
     scales = layer.module.weight_scale_inv.data
     if setting == "default":
-        weight = reference.dequantised(layer.module.weight, reference.powers(reference.unpacked(scales, k // 128)), (1, 128))
+        weight = reference.dequantised(
+            layer.module.weight, reference.powers(reference.unpacked(scales, k // 128)), (1, 128)
+        )
     else:
         weight = reference.dequantised(layer.module.weight, scales, layers.BLOCK)
     x = activations(generator, 16, k)
@@ -103,7 +108,9 @@ def test_operator_writes_its_output_and_nothing_else(generator):
     assert words.stride() == (1, 8)
     canvas = torch.full((tokens + 4, n), -77.0, dtype=torch.bfloat16)
     canvas[2:-2] = float("nan")
-    torch.ops.vllm.fp8_gemm_nt_op(data, words, layer.module.weight, layer.module.weight_scale_inv, canvas[2:-2], True)
+    torch.ops.vllm.fp8_gemm_nt_op(
+        data, words, layer.module.weight, layer.module.weight_scale_inv, canvas[2:-2], True
+    )
     judge.exact(canvas[2:-2], reference.product(x, layer.weight), STEP)
     assert (canvas[:2] == -77).all() and (canvas[-2:] == -77).all()
 

@@ -3,6 +3,7 @@
 Weights come in three dimensions where vLLM's DeepGEMM kernel has prepared them, in two where any other linear kernel has;
 scales packed, as UE8M0 bytes or in FP32. vLLM passes the activation scales packed and the recipe (1, 1, 128) in every case.
 """
+
 from __future__ import annotations
 
 import judge
@@ -16,13 +17,21 @@ from vllm.models.deepseek_v4.nvidia.ops import o_proj
 
 STEP = 2.0**-4
 FORMS = {  # of wo_a: dimensions of the weight, form of its scales
-    "3d-packed": (3, "packed"), "3d-e8m0": (3, "e8m0"), "3d-f32": (3, "f32"), "3d-fraction": (3, "fraction"),
-    "2d-packed": (2, "packed"), "2d-e8m0": (2, "e8m0"), "2d-f32": (2, "f32"), "2d-fraction": (2, "fraction"),
+    "3d-packed": (3, "packed"),
+    "3d-e8m0": (3, "e8m0"),
+    "3d-f32": (3, "f32"),
+    "3d-fraction": (3, "fraction"),
+    "2d-packed": (2, "packed"),
+    "2d-e8m0": (2, "e8m0"),
+    "2d-f32": (2, "f32"),
+    "2d-fraction": (2, "fraction"),
     "2d-uint8": (2, "uint8"),
 }
 
 
-def quantised_activation(values: torch.Tensor, generator: torch.Generator) -> tuple[QuantizedActivation, torch.Tensor]:
+def quantised_activation(
+    values: torch.Tensor, generator: torch.Generator
+) -> tuple[QuantizedActivation, torch.Tensor]:
     """values [tokens, groups, k], integers, in the layout of vLLM's kernels: groups outermost, scales packed with the
     tokens next to each other. Returns also what they stand for: random powers of two are the scales."""
     tokens, groups, k = values.shape
@@ -34,13 +43,20 @@ def quantised_activation(values: torch.Tensor, generator: torch.Generator) -> tu
     bytes_ = exponents.view(groups, tokens, k // 512, 4).int()
     packed = sum(bytes_[..., byte] << 8 * byte for byte in range(4))
     words.copy_(packed.transpose(0, 1))
-    activation = QuantizedActivation(data=data, scale=words, orig_dtype=torch.bfloat16, orig_shape=data.shape,
-                                     quant_key=o_proj.kFp8Dynamic128Sym)
+    activation = QuantizedActivation(
+        data=data,
+        scale=words,
+        orig_dtype=torch.bfloat16,
+        orig_shape=data.shape,
+        quant_key=o_proj.kFp8Dynamic128Sym,
+    )
     scale = reference.powers(exponents).transpose(0, 1).repeat_interleave(128, -1)
     return activation, values * scale
 
 
-def wo_a(generator: torch.Generator, groups: int, rows: int, k: int, form: str) -> tuple[torch.nn.Module, torch.Tensor]:
+def wo_a(
+    generator: torch.Generator, groups: int, rows: int, k: int, form: str
+) -> tuple[torch.nn.Module, torch.Tensor]:
     """wo_a in one of FORMS, and its weight [groups, rows, k] in double precision."""
     dimensions, scale_form = FORMS[form]
     if scale_form == "packed":
@@ -57,13 +73,26 @@ def wo_a(generator: torch.Generator, groups: int, rows: int, k: int, form: str) 
     return layers.raw_layer(weight, scales, groups), dequantised.view(groups, rows, k)
 
 
-def project(o, module, groups: int, rows: int, *, positions=None, table=None, head_dim=512, rope_dim=64, heads=8):
+def project(
+    o, module, groups: int, rows: int, *, positions=None, table=None, head_dim=512, rope_dim=64, heads=8
+):
     """vLLM's o_proj with wo_b left out: [tokens, groups, rows]."""
     recipe, tma_aligned = o_proj.compute_fp8_einsum_recipe()
     assert recipe == (1, 1, 128) and tma_aligned
-    z = o_proj.deep_gemm_fp8_o_proj(o, positions, table, module, lambda z: z, n_groups=groups, heads_per_group=heads,
-                                    nope_dim=head_dim - rope_dim, rope_dim=rope_dim, o_lora_rank=rows, einsum_recipe=recipe,
-                                    tma_aligned_scales=tma_aligned)
+    z = o_proj.deep_gemm_fp8_o_proj(
+        o,
+        positions,
+        table,
+        module,
+        lambda z: z,
+        n_groups=groups,
+        heads_per_group=heads,
+        nope_dim=head_dim - rope_dim,
+        rope_dim=rope_dim,
+        o_lora_rank=rows,
+        einsum_recipe=recipe,
+        tma_aligned_scales=tma_aligned,
+    )
     return z.view(-1, groups, rows)
 
 
@@ -80,8 +109,9 @@ def test_forms_of_the_weight(generator, form, tokens):
 
 @pytest.mark.settings("default")
 @pytest.mark.parametrize("tokens", [1, 5])
-@pytest.mark.parametrize(("groups", "form"), [(1, "3d-packed"), (1, "2d-e8m0"), (1, "2d-packed"), (3, "3d-packed"),
-                                              (3, "2d-f32")])
+@pytest.mark.parametrize(
+    ("groups", "form"), [(1, "3d-packed"), (1, "2d-e8m0"), (1, "2d-packed"), (3, "3d-packed"), (3, "2d-f32")]
+)
 def test_two_words_of_scales(generator, groups, form, tokens):
     """One group is what a board has where eight share V4-Flash."""
     module, weight = wo_a(generator, groups, 256, 1024, form)
@@ -122,11 +152,23 @@ def test_from_attention_output(generator, form, setting, o_proj_kernel):
     tokens, groups, heads, head_dim, rope_dim, rows = 5, 2, 2, 512, 64, 128
     module, weight = wo_a(generator, groups, rows, heads * head_dim, form)
     quarter_turns = torch.randint(0, 4, (9, rope_dim // 2), generator=generator)
-    cos, sin = (torch.tensor([1.0, 0.0, -1.0, 0.0])[quarter_turns], torch.tensor([0.0, 1.0, 0.0, -1.0])[quarter_turns])
+    cos, sin = (
+        torch.tensor([1.0, 0.0, -1.0, 0.0])[quarter_turns],
+        torch.tensor([0.0, 1.0, 0.0, -1.0])[quarter_turns],
+    )
     positions = torch.tensor([8, 0, 3, 3, 5])
     o = operands.integers(generator, (tokens, groups * heads, head_dim), 7)
-    z = project(o.to(torch.bfloat16), module, groups, rows, positions=positions, table=torch.cat([cos, sin], -1),
-                head_dim=head_dim, rope_dim=rope_dim, heads=heads)
+    z = project(
+        o.to(torch.bfloat16),
+        module,
+        groups,
+        rows,
+        positions=positions,
+        table=torch.cat([cos, sin], -1),
+        head_dim=head_dim,
+        rope_dim=rope_dim,
+        heads=heads,
+    )
     turned = reference.without_rotation(o, cos[positions], sin[positions])
     judge.exact(z, reference.product_per_group(turned.view(tokens, groups, -1), weight), STEP)
 

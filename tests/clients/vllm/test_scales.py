@@ -1,4 +1,5 @@
 """Weight scales as vLLM transforms them after loading, compared byte by byte."""
+
 from __future__ import annotations
 
 import judge
@@ -51,13 +52,21 @@ def test_fp32_block_scales_are_quantised_anew(generator, form):
     values = operands.integers(generator, (256, 640))
     scales, scale_values = layers.block_scales(generator, 256, 640, form)
     want = values * reference.spread(scale_values, 256, 640, layers.BLOCK)
-    weight, words = deepgemm_post_process_fp8_weight_block(operands.e4m3(values), scales, (128, 128), use_e8m0=True)
+    weight, words = deepgemm_post_process_fp8_weight_block(
+        operands.e4m3(values), scales, (128, 128), use_e8m0=True
+    )
     assert words.dtype == torch.int32
     scale = reference.powers(reference.unpacked(words, 5))
     got = reference.dequantised(weight, scale, (1, 128))
     if form == "f32":
         judge.same(got, want, "weight times scale")
-    judge.within(got, want, want.abs() / 16 + 2.0**-10 * scale.repeat_interleave(128, 1), torch.float64, "weight times scale")
+    judge.within(
+        got,
+        want,
+        want.abs() / 16 + 2.0**-10 * scale.repeat_interleave(128, 1),
+        torch.float64,
+        "weight times scale",
+    )
 
 
 @pytest.mark.settings("default")
@@ -67,7 +76,11 @@ def test_wo_a_becomes_one_matrix_per_group(generator, groups, rows, k):
     weight, words = layer.module.weight, layer.module.weight_scale_inv.data
     assert tuple(weight.shape) == (groups, rows, k)
     scale = reference.powers(reference.unpacked(words, k // 128))
-    judge.same(reference.dequantised(weight, scale, (1, 128)), layer.weight.view(groups, rows, k), "weight times scale")
+    judge.same(
+        reference.dequantised(weight, scale, (1, 128)),
+        layer.weight.view(groups, rows, k),
+        "weight times scale",
+    )
     check_packed(words, reference.unpacked(words, k // 128))
 
 
@@ -75,8 +88,10 @@ def test_wo_a_becomes_one_matrix_per_group(generator, groups, rows, k):
 @pytest.mark.parametrize(("hidden", "intermediate"), [(512, 256), (256, 384)])
 def test_scales_of_fp4_experts(generator, hidden, intermediate):
     experts = 3
-    w13, w2 = (operands.e2m1(generator, shape) for shape in
-               ((experts, 2 * intermediate, hidden), (experts, hidden, intermediate)))
+    w13, w2 = (
+        operands.e2m1(generator, shape)
+        for shape in ((experts, 2 * intermediate, hidden), (experts, hidden, intermediate))
+    )
     scales13 = operands.exponents(generator, (experts, 2 * intermediate, hidden // 32), -8, 8)
     scales2 = operands.exponents(generator, (experts, hidden, intermediate // 32), -8, 8)
     for view in (torch.uint8, operands.E8M0):
@@ -103,15 +118,21 @@ def test_fp32_scales_stay_fp32(generator, form):
     layer = layers.linear_layer(generator, 192, 640, form)
     scales = layer.module.weight_scale_inv.data
     assert scales.dtype == torch.float32 and tuple(scales.shape) == (2, 5)
-    judge.same(reference.dequantised(layer.module.weight, scales, layers.BLOCK), layer.weight, "weight times scale")
+    judge.same(
+        reference.dequantised(layer.module.weight, scales, layers.BLOCK), layer.weight, "weight times scale"
+    )
 
 
 @pytest.mark.settings("no-e8m0")
 def test_scales_of_fp4_experts_without_a_cast(generator):
     """The same setting asks so for FP4 experts too, where DeepGEMM itself knows no form of FP32 scales."""
     w13, w2 = operands.e2m1(generator, (3, 256, 512)), operands.e2m1(generator, (3, 512, 128))
-    exponents13, exponents2 = (operands.exponents(generator, (3, *shape), -8, 8) for shape in ((256, 16), (512, 4)))
-    for scales, exponents in zip(_pack_deepgemm_mxfp4_scales(w13, w2, exponents13, exponents2), (exponents13, exponents2)):
+    exponents13, exponents2 = (
+        operands.exponents(generator, (3, *shape), -8, 8) for shape in ((256, 16), (512, 4))
+    )
+    for scales, exponents in zip(
+        _pack_deepgemm_mxfp4_scales(w13, w2, exponents13, exponents2), (exponents13, exponents2)
+    ):
         if scales.dtype == torch.int32:
             check_packed(scales, exponents)
         else:

@@ -1,4 +1,5 @@
 """What vLLM chooses for V4 on this capability, setting by setting: what the rest of these tests builds on."""
+
 from __future__ import annotations
 
 import types
@@ -10,8 +11,11 @@ import test_hyper_connections
 import test_o_proj
 import vllm.utils.deep_gemm as wrappers
 
-LINEAR = {"default": "DeepGemmFp8BlockScaledMMKernel", "no-deep-gemm": "CutlassFp8BlockScaledMMKernel",
-          "no-e8m0": "DeepGemmFp8BlockScaledMMKernel"}
+LINEAR = {
+    "default": "DeepGemmFp8BlockScaledMMKernel",
+    "no-deep-gemm": "CutlassFp8BlockScaledMMKernel",
+    "no-e8m0": "DeepGemmFp8BlockScaledMMKernel",
+}
 EXPERTS = {"default": "DEEPGEMM_MXFP4", "no-deep-gemm": "MARLIN", "no-e8m0": "DEEPGEMM_MXFP4"}
 
 # What reaches deep_gemm: when a layer is prepared, by a linear layer, by o_proj, by the first layer's hyper-connections.
@@ -34,8 +38,10 @@ def test_linear_kernel(shape, setting):
 def test_attention_class():
     from vllm.models.deepseek_v4.nvidia.model import _select_dsv4_attn_cls
 
-    configuration = types.SimpleNamespace(attention_config=types.SimpleNamespace(backend=None),
-                                          parallel_config=types.SimpleNamespace(prefill_context_parallel_size=1))
+    configuration = types.SimpleNamespace(
+        attention_config=types.SimpleNamespace(backend=None),
+        parallel_config=types.SimpleNamespace(prefill_context_parallel_size=1),
+    )
     assert _select_dsv4_attn_cls(configuration).__name__ == "DeepseekV4FlashInferSM120Attention"
 
 
@@ -44,13 +50,33 @@ def test_expert_kernel(setting):
     from vllm.model_executor.layers.fused_moe.oracle import mxfp4
 
     parallel = types.SimpleNamespace(
-        use_batched_activation_format=False, use_fi_nvl_two_sided_kernels=False, use_fi_nvl_one_sided_kernels=False,
-        use_all2all_kernels=False, use_deepep_v2_kernels=False, use_ep=False, enable_eplb=False, is_sequence_parallel=False,
-        ep_size=1, dp_size=1, tp_size=1)
+        use_batched_activation_format=False,
+        use_fi_nvl_two_sided_kernels=False,
+        use_fi_nvl_one_sided_kernels=False,
+        use_all2all_kernels=False,
+        use_deepep_v2_kernels=False,
+        use_ep=False,
+        enable_eplb=False,
+        is_sequence_parallel=False,
+        ep_size=1,
+        dp_size=1,
+        tp_size=1,
+    )
     configuration = types.SimpleNamespace(
-        moe_parallel_config=parallel, moe_backend="auto", is_act_and_mul=True, activation=MoEActivation.SILU,
-        has_hash_routing=True, require_decomposed_backend=False, routing_method=mxfp4.RoutingMethodType.DeepseekV4,
-        router_logits_dtype=None, hidden_dim=4096, is_lora_enabled=False, has_bias=False, ep_size=1, tp_size=1)
+        moe_parallel_config=parallel,
+        moe_backend="auto",
+        is_act_and_mul=True,
+        activation=MoEActivation.SILU,
+        has_hash_routing=True,
+        require_decomposed_backend=False,
+        routing_method=mxfp4.RoutingMethodType.DeepseekV4,
+        router_logits_dtype=None,
+        hidden_dim=4096,
+        is_lora_enabled=False,
+        has_bias=False,
+        ep_size=1,
+        tp_size=1,
+    )
     backend, _ = mxfp4.select_deepseek_v4_mxfp4_moe_backend(configuration)
     assert backend.value == EXPERTS[setting]
 
@@ -69,7 +95,7 @@ def record(monkeypatch) -> set[str]:
 
     for attribute, function in list(vars(wrappers).items()):
         if attribute.endswith("_impl") and callable(function):
-            monkeypatch.setattr(wrappers, attribute, recorded(attribute[1:-len("_impl")], function))
+            monkeypatch.setattr(wrappers, attribute, recorded(attribute[1 : -len("_impl")], function))
     return called
 
 

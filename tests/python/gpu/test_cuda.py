@@ -1,6 +1,6 @@
 """What only a GPU shows: streams, torch's allocator, CUDA graphs, compiled graphs. Needs SM 9.0 or 12.x.
 
-DEEPWELL_TEST_DEVICE=cuda DEEPWELL_DEEP_GEMM=always python -m pytest tests/python/test_emulated.py tests/python/gpu
+DEEPWELL_TEST_DEVICE=cuda DEEPWELL_DEEP_GEMM=always python -m pytest tests/python/test_kernels.py tests/python/gpu
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import BadTypeError, DeepwellError, DeviceError
+from deepwell.errors import BadTypeError, DeepwellError, DeviceError, bad_type
 
 from .epilogue import Epilogue
 
@@ -106,10 +106,17 @@ def runtime() -> Any:
             reason = f"{type(error).__name__}: {error}"
             log.warning("Deepwell's native module did not load, its kernels are not used: %s", reason)
             _runtime = NoRuntime(reason)
-        from . import settings
-
-        settings.apply_to_runtime(_runtime)
+        for callback in _on_runtime:
+            callback(_runtime)
     return _runtime
+
+
+_on_runtime: list[Callable[[Any], None]] = []
+
+
+def on_runtime(callback: Callable[[Any], None]) -> None:
+    """Calls `callback(module)` once the native module is loaded."""
+    _on_runtime.append(callback)
 
 
 def loaded_runtime() -> Any:
@@ -198,6 +205,27 @@ def on_cpu(tensor: Any) -> bool:
     one that Deepwell has refused helps nobody.
     """
     return getattr(getattr(tensor, "device", None), "type", None) == "cpu"
+
+
+def names_of_other(path: str) -> Callable[[str], Any]:
+    """A module's __getattr__ for the names that only the other DeepGEMM's module `path` has."""
+
+    def __getattr__(name: str) -> Any:
+        if not name.startswith("__"):
+            theirs = _other.attribute(f"{path}.{name}")
+            if theirs is not None:
+                return theirs
+        raise AttributeError(f"module 'deep_gemm.{path}' has no attribute {name!r}")
+
+    return __getattr__
+
+
+def no_pair(a: Any, b: Any, error: Exception) -> DeepwellError:
+    """The error for operands of which one is no pair of data and scale."""
+    for name, pair in (("a", a), ("b", b)):
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
+            return bad_type(name, type(pair).__name__, "a pair (data, scale)")
+    return bad_type("a, b, d", str(error), "pairs (data, scale) of tensors, and a tensor")
 
 
 def their_epilogue(epilogue: Any) -> Any:

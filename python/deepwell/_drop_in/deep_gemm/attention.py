@@ -11,6 +11,7 @@ whichever form the other DeepGEMM has.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from deepwell.errors import bad_argument, bad_type
@@ -86,6 +87,16 @@ def fp8_fp4_mqa_logits(
     return logits if dtype is None else logits.to(dtype)
 
 
+def _whole(value: Any) -> int | None:
+    """An int of any class (NumPy's too), but no bool; else None."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
 def _mqa_form(sixth: Any, seventh: Any, older: tuple, names: dict) -> tuple[bool, int, Any, Any]:
     """(clean_logits, max_seqlen_k or 0, logits dtype or None, schedule_meta) of a call of any version."""
     unknown = set(names) - {"clean_logits", "logits_dtype"}
@@ -96,8 +107,8 @@ def _mqa_form(sixth: Any, seventh: Any, older: tuple, names: dict) -> tuple[bool
             raise bad_type(
                 "fp8_fp4_mqa_logits", "an argument twice, or too many", "at most eight in the older form"
             )
-        width = 0 if seventh is None else seventh
-        if isinstance(width, bool) or not isinstance(width, int):
+        width = 0 if seventh is None else _whole(seventh)
+        if width is None:
             raise bad_type(
                 "max_seqlen_k", repr(seventh), "an int after a bool in the sixth place (clean_logits)"
             )
@@ -108,11 +119,12 @@ def _mqa_form(sixth: Any, seventh: Any, older: tuple, names: dict) -> tuple[bool
         )
     if sixth is _ABSENT:
         return names.get("clean_logits", True), 0, names.get("logits_dtype"), seventh
-    if not isinstance(sixth, int):
+    width = _whole(sixth)
+    if width is None:
         raise bad_type(
             "max_seqlen_k", type(sixth).__name__, "an int, or a bool that is the older clean_logits"
         )
-    return names.get("clean_logits", sixth == 0), sixth, names.get("logits_dtype"), seventh
+    return names.get("clean_logits", width == 0), width, names.get("logits_dtype"), seventh
 
 
 def _spread(logits: Any, start: Any, end: Any, keys: int) -> Any:

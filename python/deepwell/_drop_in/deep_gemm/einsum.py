@@ -7,7 +7,7 @@ from typing import Any
 from deepwell import _other
 from deepwell.errors import DeepwellError, ToolchainError, UnsupportedError, bad_type
 
-from ._forward import find, forwarded, given, on_cpu, runtime, takes, their_epilogue
+from ._forward import find, forwarded, given, no_pair, on_cpu, runtime, takes, their_epilogue
 
 __all__ = ["einsum", "fp8_einsum"]
 
@@ -64,15 +64,8 @@ def fp8_einsum(
     except DeepwellError:
         raise
     except (TypeError, IndexError) as error:
-        raise _no_pair(a, b, error) from error
+        raise no_pair(a, b, error) from error
     _elsewhere(expr, a, b, d, c, recipe, epilogue, use_128x4_sfd_layout)
-
-
-def _no_pair(a: Any, b: Any, error: Exception) -> DeepwellError:
-    for name, pair in (("a", a), ("b", b)):
-        if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
-            return bad_type(name, type(pair).__name__, "a pair (data, scale)")
-    return bad_type("a, b, d", str(error), "pairs (data, scale) of tensors, and a tensor")
 
 
 def _elsewhere(expr, a, b, d, c, recipe, epilogue, use_128x4_sfd_layout) -> None:

@@ -15,9 +15,16 @@ from __future__ import annotations
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import BadArgumentError, BadTypeError, DeepwellError, ToolchainError, UnsupportedError, bad_type
+from deepwell.errors import (
+    BadArgumentError,
+    BadTypeError,
+    DeepwellError,
+    ToolchainError,
+    UnsupportedError,
+    bad_type,
+)
 
-from ._forward import find, forwarded, given, on_cpu, runtime, their_epilogue
+from ._forward import find, forwarded, given, no_pair, on_cpu, runtime, their_epilogue
 
 __all__ = [
     "fp8_fp4_gemm_nt",
@@ -98,7 +105,7 @@ def fp8_fp4_gemm_nt(
         _after(error, "nt", a, b, a, b, d, c, recipe, recipe_a, recipe_b, compiled_dims, disable_ue8m0_cast)
         return
     except (TypeError, IndexError) as error:
-        raise _no_pair(a, b, error) from error
+        raise no_pair(a, b, error) from error
     _elsewhere(
         "nt", a, b, a, b, d, c, recipe, recipe_a, recipe_b, compiled_dims, disable_ue8m0_cast, alpha, epilogue
     )
@@ -173,7 +180,7 @@ def _viewed(
         view_a = (a[0].mT, a[1].mT) if form[0] == "t" else (a[0], a[1])
         view_b = (b[0].mT, b[1].mT) if form[1] == "n" else (b[0], b[1])
     except (TypeError, IndexError, AttributeError, RuntimeError) as error:
-        raise _no_pair(a, b, error) from error
+        raise no_pair(a, b, error) from error
     try:
         if (
             alpha is None
@@ -225,13 +232,6 @@ def _viewed(
         alpha,
         epilogue,
     )
-
-
-def _no_pair(a: Any, b: Any, error: Exception) -> DeepwellError:
-    for name, pair in (("a", a), ("b", b)):
-        if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
-            return bad_type(name, type(pair).__name__, "a pair (data, scale)")
-    return bad_type("a, b, d", str(error), "pairs (data, scale) of tensors, and a tensor")
 
 
 def _k_major(data: Any) -> bool:

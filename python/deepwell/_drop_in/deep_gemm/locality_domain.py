@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from deepwell import _other
-
-from ._forward import forwarded
+from ._forward import forwarded, names_of_other
 
 __all__ = [
     "get_num_locality_domains",
@@ -42,9 +38,4 @@ def destroy_localizer(*args, **kwargs):
     """Ends the helper process. Forwarded."""
 
 
-def __getattr__(name: str) -> Any:
-    if not name.startswith("__"):
-        theirs = _other.attribute(f"locality_domain.{name}")
-        if theirs is not None:
-            return theirs
-    raise AttributeError(f"module 'deep_gemm.locality_domain' has no attribute {name!r}")
+__getattr__ = names_of_other("locality_domain")

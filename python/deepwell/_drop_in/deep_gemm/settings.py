@@ -13,7 +13,7 @@ from typing import Any
 from deepwell import _hook, _other
 from deepwell.errors import bad_argument, bad_type
 
-from ._forward import SERVED, device_major, loaded_runtime, sm_count
+from ._forward import SERVED, device_major, loaded_runtime, on_runtime, sm_count
 
 __all__ = [
     "set_num_sms",
@@ -64,10 +64,13 @@ def _apply_to_other(theirs: ModuleType) -> None:
 _other.on_load(_apply_to_other)
 
 
-def apply_to_runtime(native: Any) -> None:
+def _apply_to_runtime(native: Any) -> None:
     """Gives a native module that has just been loaded the settings that it knows."""
     if "set_pdl" in _given:
         native.set_pdl(_given["set_pdl"])
+
+
+on_runtime(_apply_to_runtime)
 
 
 def _integer(name: str, value: Any) -> int:

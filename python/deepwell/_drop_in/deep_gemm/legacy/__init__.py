@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._forward import forwarded
+from .._forward import forwarded, names_of_other
 
 __all__ = [
     "m_grouped_bf16_gemm_nt_contiguous_tl",
@@ -46,3 +46,6 @@ def a_fused_k_grouped_bf16_gemm_tn_contiguous_tl(*args, **kwargs):
 @forwarded("legacy", "legacy.b_fused_k_grouped_bf16_gemm_tn_contiguous_tl")
 def b_fused_k_grouped_bf16_gemm_tn_contiguous_tl(*args, **kwargs):
     """As a_fused_k_grouped_bf16_gemm_tn_contiguous_tl with rows of b gathered. Forwarded."""
+
+
+__getattr__ = names_of_other("legacy")

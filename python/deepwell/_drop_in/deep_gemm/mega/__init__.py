@@ -8,7 +8,7 @@ from typing import Any
 
 from deepwell import _other
 
-from .._forward import find, forwarded
+from .._forward import find, forwarded, names_of_other
 
 __all__ = [
     "SymmBuffer",
@@ -85,3 +85,6 @@ def get_block_m_for_mega_moe(*args, **kwargs):
 @forwarded("mega", "get_block_m_for_nvfp4_mega_moe", "_C.get_block_m_for_nvfp4_mega_moe")
 def get_block_m_for_nvfp4_mega_moe(*args, **kwargs):
     """The tile height that nvfp4_mega_moe would use. Forwarded."""
+
+
+__getattr__ = names_of_other("mega")

@@ -12,6 +12,8 @@ from typing import Any
 
 from deepwell.errors import bad_argument
 
+from .._forward import names_of_other
+
 _L2_BYTES = 256 << 20  # more than any L2 cache
 
 
@@ -136,3 +138,6 @@ def _quiet() -> Iterator[None]:
             restore.callback(os.dup2, saved, number)
             os.dup2(nothing.fileno(), number)
         yield
+
+
+__getattr__ = names_of_other("testing.bench")

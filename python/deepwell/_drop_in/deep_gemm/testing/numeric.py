@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._forward import names_of_other
+
 if TYPE_CHECKING:
     import torch
 
@@ -49,3 +51,6 @@ def assert_bitwise_equal(x: torch.Tensor, y: torch.Tensor, label: str = "") -> N
             f"{prefix}{int(different.sum())} of {x.numel()} elements differ, the first at {first}: "
             f"{x.reshape(-1)[first].item()} and {y.reshape(-1)[first].item()}"
         )
+
+
+__getattr__ = names_of_other("testing.numeric")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from .._forward import device_major
+from .._forward import device_major, names_of_other
 
 
 def get_arch_major() -> int:
@@ -50,3 +50,6 @@ def ignore_env(name: str, condition: Callable[[], bool]) -> Callable[[Any], Any]
         return call
 
     return decorate
+
+
+__getattr__ = names_of_other("testing.utils")

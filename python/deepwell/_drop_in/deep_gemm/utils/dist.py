@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from .._forward import names_of_other
+
 if TYPE_CHECKING:
     import torch
 
@@ -14,8 +16,9 @@ _local_rank: int | None = None
 
 
 def init_dist(local_rank: int, num_local_ranks: int) -> tuple[int, int, Any]:
-    """Joins the job through NCCL and takes GPU number local_rank; returns (rank, number of ranks, group of
-    all).
+    """Joins the job through NCCL and takes GPU number local_rank, torch's default device from here on.
+
+    Returns (rank, number of ranks, group of all).
 
     Of the environment: MASTER_ADDR (127.0.0.1), MASTER_PORT (8361), WORLD_SIZE and RANK, which count nodes
     (1, 0).
@@ -27,11 +30,13 @@ def init_dist(local_rank: int, num_local_ranks: int) -> tuple[int, int, Any]:
     address, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "8361"))
     nodes, node = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     torch.cuda.set_device(local_rank)
+    torch.set_default_device("cuda")
     dist.init_process_group(
         backend="nccl",
         init_method=f"tcp://{address}:{port}",
         world_size=nodes * num_local_ranks,
         rank=node * num_local_ranks + local_rank,
+        device_id=torch.device("cuda", local_rank),
     )
     _local_rank = local_rank
     return dist.get_rank(), dist.get_world_size(), dist.new_group(list(range(dist.get_world_size())))
@@ -68,3 +73,6 @@ def dist_print(s: str = "", once_in_node: bool = False) -> None:
     if not once_in_node or _local_rank in (None, 0):
         print(s, flush=True)
     dist.barrier()
+
+
+__getattr__ = names_of_other("utils.dist")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from deepwell.errors import bad_argument, bad_type
 
+from .._forward import names_of_other
+
 if TYPE_CHECKING:  # torch is imported by the functions: `import deep_gemm` alone does not need it
     import torch
 
@@ -92,7 +94,7 @@ def unpack_e4m3_sf_from_int(packed_sf: torch.Tensor) -> torch.Tensor:
     """int32 words of four UE4M3 bytes [..., n] to float32 [..., 4 n]."""
     import torch
 
-    return (packed_sf.contiguous().view(torch.uint8) & 0x7F).view(torch.float8_e4m3fn).float()
+    return packed_sf.contiguous().view(torch.float8_e4m3fn).float()
 
 
 def _scale(amax: torch.Tensor, largest: float, use_ue8m0: bool) -> torch.Tensor:
@@ -308,3 +310,6 @@ def cast_back_from_fp4(
     data = torch.cat((values, -values))[codes.int()]
     sf = unpack_ue8m0_from_int(sf) if use_packed_ue8m0 else sf.float()
     return data * _per_column(sf, data.shape[1], gran_k)
+
+
+__getattr__ = names_of_other("utils.math")

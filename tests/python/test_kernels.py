@@ -59,7 +59,12 @@ def test_linear_as_serving_code_calls_it(m):
     a, b = ref.e4m3((m, k), 1), ref.e4m3((n, k), 2)
     exponent_a, exponent_b = ref.exponents((m, k // 128), 3), ref.exponents((2, k // 128), 4)
     weight_scale = deep_gemm.transform_sf_into_required_layout(
-        sf=ref.scale_values(exponent_b).float()[None], mn=n, k=k, recipe=(1, 128, 128), num_groups=1, is_sfa=False,
+        sf=ref.scale_values(exponent_b).float()[None],
+        mn=n,
+        k=k,
+        recipe=(1, 128, 128),
+        num_groups=1,
+        is_sfa=False,
         disable_ue8m0_cast=False,
     )[0]
     if block_scaled():
@@ -88,7 +93,9 @@ def test_strided_output_and_addend_keep_what_lies_between():
     untouched[1:-1, 8 : 8 + n] = False
     assert bool((storage[untouched] == POISON).all())
     before = d.clone()
-    deep_gemm.fp8_gemm_nt((a, ref.packed(exponent_a)), (b, ref.packed(exponent_b)), d, c=d, recipe=(1, 1, 128))
+    deep_gemm.fp8_gemm_nt(
+        (a, ref.packed(exponent_a)), (b, ref.packed(exponent_b)), d, c=d, recipe=(1, 1, 128)
+    )
     assert torch.equal(d, (before.double() + want - c.double()).float())
 
 
@@ -99,7 +106,9 @@ def test_o_proj(form, two_axes):
     a, b = ref.e4m3((tokens, groups, r), 1), ref.e4m3((groups, rows, r), 2)
     exponent_a = ref.exponents((groups, tokens, r // 128), 3)
     exponent_b = ref.exponents((groups, rows if form == "packed" else 1, r // 128), 4)
-    want = ref.gemm(a.float().transpose(0, 1), exponent_a, b, exponent_b, (1, 128), (1 if form == "packed" else 128, 128))
+    want = ref.gemm(
+        a.float().transpose(0, 1), exponent_a, b, exponent_b, (1, 128), (1 if form == "packed" else 128, 128)
+    )
     scale_b = ref.scale_forms(exponent_b)[form]
     scale_a = ref.packed(exponent_a).transpose(0, 1)
     weight = b
@@ -135,10 +144,15 @@ def test_layouts_bit_for_bit():
 def test_empty_and_k_zero():
     d = torch.full((0, 8), POISON)
     scale = torch.empty((0, 1), dtype=torch.float32)
-    deep_gemm.fp8_gemm_nt((ref.e4m3((0, 128), 1), scale), (ref.e4m3((8, 128), 2), torch.ones(8, 1)), d, recipe=(1, 1, 128))
+    deep_gemm.fp8_gemm_nt(
+        (ref.e4m3((0, 128), 1), scale), (ref.e4m3((8, 128), 2), torch.ones(8, 1)), d, recipe=(1, 1, 128)
+    )
     d = torch.full((4, 8), POISON)
     deep_gemm.fp8_gemm_nt(
-        (ref.e4m3((4, 0), 1), torch.empty(4, 0)), (ref.e4m3((8, 0), 2), torch.empty(8, 0)), d, recipe=(1, 1, 128)
+        (ref.e4m3((4, 0), 1), torch.empty(4, 0)),
+        (ref.e4m3((8, 0), 2), torch.empty(8, 0)),
+        d,
+        recipe=(1, 1, 128),
     )
     assert bool((d == 0).all())
 
@@ -149,7 +163,9 @@ def test_errors_carry_fields_and_leave_outputs_alone():
     with pytest.raises(errors.BadArgumentError) as caught:
         deep_gemm.fp8_gemm_nt((a, torch.ones(4, 2)), (b, torch.ones(8, 1)), d, recipe=(1, 1, 128))
     assert isinstance(caught.value, RuntimeError) and isinstance(caught.value, ValueError)
-    assert caught.value.argument.startswith("b") and "256" in caught.value.expected and "128" in caught.value.got
+    assert (
+        caught.value.argument.startswith("b") and "256" in caught.value.expected and "128" in caught.value.got
+    )
     assert bool((d == POISON).all())
     with pytest.raises(errors.BadTypeError) as caught:
         deep_gemm.fp8_gemm_nt((a, [1.0]), (a, torch.ones(4, 2)), d)
@@ -160,9 +176,43 @@ def test_errors_carry_fields_and_leave_outputs_alone():
     assert caught.value.argument == "recipe"
     with pytest.raises(errors.BadArgumentError) as caught:
         deep_gemm.fp8_gemm_nt(
-            (a, torch.ones(4, 2)), (a, torch.ones(4, 2)), torch.zeros(4, 4, dtype=torch.float16), recipe=(1, 1, 128)
+            (a, torch.ones(4, 2)),
+            (a, torch.ones(4, 2)),
+            torch.zeros(4, 4, dtype=torch.float16),
+            recipe=(1, 1, 128),
         )
     assert caught.value.argument == "d.dtype"
+
+
+def test_numbers_of_any_class():
+    import numpy
+
+    scale = torch.ones(4, 1)
+    mn, k, recipe = numpy.int64(4), torch.tensor(128), (numpy.int64(1), numpy.int32(128))
+    assert deep_gemm.transform_sf_into_required_layout(scale, mn, k, recipe).shape == (4, 1)
+    with pytest.raises(errors.BadTypeError):
+        deep_gemm.transform_sf_into_required_layout(scale, 4.0, 128, (1, 128))
+    with pytest.raises(errors.BadArgumentError) as caught:
+        deep_gemm.transform_sf_into_required_layout(scale, 4, 128, (2**40, 128))
+    assert caught.value.argument == "recipe" and caught.value.got == str(2**40)
+
+
+def test_tensors_without_plain_memory_are_named():
+    a, scale, d = ref.e4m3((4, 128), 1), torch.ones(4, 1), torch.zeros(4, 4)
+    for wrong in (torch.empty(4, 1, device="meta"), torch.ones(4, 1).to_sparse()):
+        with pytest.raises(errors.BadArgumentError) as caught:
+            deep_gemm.fp8_gemm_nt((a, scale), (a, wrong), d, recipe=(1, 1, 128))
+        assert caught.value.argument == "scale_b" and "\n" not in str(caught.value)
+
+
+def test_text_ends_where_it_ends():
+    a, scale, d = ref.e4m3((4, 2, 128), 1), torch.ones(4, 2, 1), torch.zeros(4, 2, 4)
+    b, scale_b = ref.e4m3((2, 4, 128), 2), torch.ones(2, 1, 1)
+    with pytest.raises(errors.BadArgumentError) as caught:
+        deep_gemm.fp8_einsum("bhr,hdr->bhd\0junk", (a, scale), (b, scale_b), d)
+    assert caught.value.argument == "expr"
+    with pytest.raises(errors.BadArgumentError), deepwell.device("emu:sm_120a\0zz"):
+        pass
 
 
 def test_numbers_that_fit_nothing_are_bad_arguments():
