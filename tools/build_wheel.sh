@@ -18,12 +18,13 @@ tools/setup.sh release
 python=.venv/bin/python
 platform=manylinux_2_28
 
+mkdir -p dist
 for arch in "${architectures[@]}"; do
   raw="build/wheel-$arch/raw"
   rm -rf "$raw"
   "$python" -m build --wheel --no-isolation --outdir "$raw" -C "build-dir=build/wheel-$arch" \
     -C "cmake.define.DEEPWELL_ZIG_ARCH=$arch" -C "wheel.tags=cp310-abi3-${platform}_$arch"
-  PATH="$PWD/.venv/bin:$PATH" "$python" -m auditwheel repair --plat "${platform}_$arch" --only-plat --wheel-dir dist "$raw"/*.whl
+  cp "$raw"/*.whl dist/  # nothing to repair: the wheel has its tag, and brings all that it needs; the check says whether that is so
 done
 
 for arch in "${architectures[@]}"; do

@@ -149,7 +149,8 @@ struct TensorArgument {
                   said == nullptr ? "" : said);
     std::snprintf(message, sizeof message, "%s: got %s, expected a dense tensor with memory", name, got);
     raise(state.errors[DW_BAD_ARGUMENT], message, name, got, "a dense tensor with memory");
-    for (PyObject* object : {type, value, trace, text}) Py_XDECREF(object);
+    PyObject* const taken[] = {type, value, trace, text};
+    for (PyObject* object : taken) Py_XDECREF(object);
     return false;
   }
 };
