@@ -5,6 +5,9 @@
 #define Py_LIMITED_API 0x030a0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstddef>
@@ -78,19 +81,53 @@ PyObject* raise_type(char const* argument, PyObject* got, char const* expected) 
   return nullptr;
 }
 
-std::atomic<int> calls_without_gil{0};
+/// Whether Python is shutting down. The function is part of the interpreter since 3.13, and was there under another name before.
+bool is_finalizing() {
+  using Ask = int (*)();
+  static Ask const ask = [] {
+    void* found = dlsym(RTLD_DEFAULT, "Py_IsFinalizing");
+    if (found == nullptr) found = dlsym(RTLD_DEFAULT, "_Py_IsFinalizing");
+    return reinterpret_cast<Ask>(found);
+  }();
+  return ask != nullptr && ask() != 0;
+}
 
-/// Lets other Python threads run during a scope. Its end may be the thread's: a Python that is shutting down unwinds it there.
+/// What close() and threads that come back from a call know of each other.
+struct Exit {
+  std::atomic<int> calls{0};      // without the GIL
+  std::atomic<int> returning{0};  // of them, those that wait for it
+  std::atomic<bool> closing{false};
+  pthread_t closer{};  // set before closing
+};
+Exit at_exit;
+
+/// Lets other Python threads run during a scope. A daemon thread that comes back while Python shuts down stays here until the
+/// process ends, as it does in the interpreter itself since 3.13: before, that ended threads by unwinding them, which frames of
+/// another C++ runtime do not survive.
 class WithoutGil {
  public:
-  WithoutGil() : thread_(PyEval_SaveThread()) { ++calls_without_gil; }
-  ~WithoutGil() noexcept(false) {
-    --calls_without_gil;
+  WithoutGil() : thread_(PyEval_SaveThread()) { ++at_exit.calls; }
+  ~WithoutGil() {
+    ++at_exit.returning;
+    if (at_exit.closing && pthread_equal(pthread_self(), at_exit.closer) == 0) {
+      --at_exit.returning;
+      wait_for_the_end();
+      ++at_exit.returning;
+    }
     PyEval_RestoreThread(thread_);
+    --at_exit.returning;
+    --at_exit.calls;
   }
   WithoutGil(WithoutGil const&) = delete;
 
  private:
+  /// Between close() and the shutdown others' exit handlers run. One that waits for this thread gets it after a while.
+  static void wait_for_the_end() {
+    constexpr int kMilliseconds = 2000;
+    for (int i = 0; i < kMilliseconds && !is_finalizing(); ++i) usleep(1000);
+    while (is_finalizing()) pause();
+  }
+
   PyThreadState* thread_;
 };
 
@@ -665,21 +702,27 @@ PyObject* forget_after_fork(PyObject*, PyObject*) {
   forget_devices();
   for (dw_context*& context : state.contexts) context = nullptr;
   state.num_contexts = 0;
+  at_exit.calls = at_exit.returning = 0;  // of threads that are not here
   Py_RETURN_NONE;
 }
 
 /// At exit: ends all contexts; none while calls of other threads still use them, they go with the process then.
 PyObject* close(PyObject*, PyObject*) {
-  if (calls_without_gil.load() > 0) Py_RETURN_NONE;
+  at_exit.closer = pthread_self();
+  at_exit.closing = true;
   forget_devices();
-  int const count = state.num_contexts;
-  state.num_contexts = 0;
+  bool const busy = at_exit.calls.load() > 0;
+  int const count = busy ? 0 : state.num_contexts;
+  if (!busy) state.num_contexts = 0;
   {
     WithoutGil const without_gil;
     for (int i = 0; i < count; ++i) {
       dw_context_destroy(state.contexts[i]);
       state.contexts[i] = nullptr;
     }
+    // Threads that wait for the GIL get it now: later they would be unwound.
+    constexpr int kMilliseconds = 1000;
+    for (int i = 0; i < kMilliseconds && at_exit.returning > 0; ++i) usleep(1000);
   }
   Py_RETURN_NONE;
 }
