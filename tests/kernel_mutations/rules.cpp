@@ -267,7 +267,7 @@ std::vector<Rule> const kRules = {
    "scale_layout"},
   {"only the first lane's lossy scales are noted", "redux.sync.add.u32 *, *, 0xffffffff;", "mov.b32 $1, $2;",
    kAny, {{"pack_scales"}}, {}, "scale_layout"},
-  {"every lane notes the lossy scales", "red.relaxed.sys.global.add.u32 [*], *; <- " DW_BRANCH, "", kAny,
+  {"every lane notes the lossy scales", "red.relaxed.gpu.global.add.u32 [*], *; <- " DW_BRANCH, "", kAny,
    {{"pack_scales"}}, {}, "scale_layout"},
 
   // ---- changes that change nothing ----

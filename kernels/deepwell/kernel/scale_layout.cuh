@@ -40,8 +40,7 @@ struct ScaleLayout {
     }
     if constexpr (P.from == Dtype::kF32 && kPacked) {
       uint32 const sum = sum_over_lanes(lossy);
-      if (sum != 0 && lane_id() == 0)
-        add_relaxed_system(args.notes + static_cast<int>(Note::kLossyScale), sum);
+      if (sum != 0 && lane_id() == 0) add_relaxed_gpu(args.notes + static_cast<int>(Note::kLossyScale), sum);
     }
   }
 

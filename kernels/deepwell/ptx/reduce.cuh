@@ -1,4 +1,4 @@
-// Sums over a warp and over the whole system.
+// Sums over a warp and over the grid.
 #pragma once
 
 #include "deepwell/ptx/types.cuh"
@@ -12,9 +12,10 @@ __device__ __forceinline__ uint32 sum_over_lanes(uint32 value) {
   return sum;
 }
 
-/// red.relaxed.sys.global.add.u32 (PTX ISA 9.7.13, red): also for memory of the host.
-__device__ __forceinline__ void add_relaxed_system(unsigned* at, uint32 value) {
-  asm volatile("red.relaxed.sys.global.add.u32 [%0], %1;" ::"l"(at), "r"(value) : "memory");
+/// red.relaxed.gpu.global.add.u32 (PTX ISA 9.7.13, red). Also for memory of the host that the host only reads: one of the whole
+/// system needs a GPU with native atomics on it, which those behind PCIe lack.
+__device__ __forceinline__ void add_relaxed_gpu(unsigned* at, uint32 value) {
+  asm volatile("red.relaxed.gpu.global.add.u32 [%0], %1;" ::"l"(at), "r"(value) : "memory");
 }
 
 }  // namespace deepwell
