@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <iterator>
 
+#include "check/grouped.hpp"
 #include "check/layout.hpp"
 
 namespace deepwell::check {
 namespace {
 
 using Cases = std::vector<OpCase> (*)(bool quick);
-constexpr Cases kOperations[] = {layout_op_cases};
+constexpr Cases kOperations[] = {grouped_op_cases, layout_op_cases};
 
 }  // namespace
 
