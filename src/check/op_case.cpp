@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <iterator>
 
+#include "check/hc_prenorm.hpp"
 #include "check/layout.hpp"
 
 namespace deepwell::check {
 namespace {
 
 using Cases = std::vector<OpCase> (*)(bool quick);
-constexpr Cases kOperations[] = {layout_op_cases};
+constexpr Cases kOperations[] = {layout_op_cases, hc_prenorm_op_cases};
 
 }  // namespace
 
