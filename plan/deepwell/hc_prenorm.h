@@ -16,7 +16,9 @@ struct HcPrenormPlan {
   int tile_cols;   // rows of b, all of them: a multiple of 8
   int warps_rows;  // how the math warps split the rows
   int warps_k;     // warps that take the same rows' blocks of k in turn
-  int stages;      // depth of the ring
+  // Depth of the ring, a multiple of warps_k: a warp then always comes back to stages whose every phase it has waited for. Were the
+  // phase in between another warp's, it could still be running, and a wait by parity would take the one before it for the next.
+  int stages;
   // Each lane releases a stage by itself, for tools that do not follow __syncwarp.
   bool every_reader_arrives;
   bool operator==(HcPrenormPlan const&) const = default;

@@ -196,8 +196,8 @@ std::string HcPrenormCase::name() const {
 }
 
 std::string HcPrenormCase::tensors() const {
-  return fmt::format("a bf16 [{}, {}]{} x b f32 [{}, {}]{}{}", m, k, text(a), n, k, text(b),
-                     splits == 0 ? "" : fmt::format(" / {}", splits));
+  return fmt::format("a bf16 [{}, {}]{} x b f32 [{}, {}]{} -> {}[{}, {}]{}", m, k, text(a), n, k, text(b),
+                     splits == 0 ? "" : fmt::format("{} x ", splits), m, n, text(d));
 }
 
 ref::HcPrenormOperands HcPrenormData::operands() const {
@@ -233,7 +233,7 @@ HcPrenormData make_hc_prenorm(HcPrenormCase const& what, std::uint64_t seed, Thr
   return data;
 }
 
-HcPrenormOutput run_hc_prenorm(Context& context, HcPrenormData const& data) {
+HcPrenormOutput run_hc_prenorm(Context& context, HcPrenormData const& data, HcPrenormCandidate const* how) {
   Backend& backend = context.backend();
   HcPrenormCase const& what = data.what;
   DeviceCopy const a(backend, data.a), b(backend, data.b), d(backend, data.d), sqr_sum(backend, data.sqr_sum);
@@ -251,7 +251,11 @@ HcPrenormOutput run_hc_prenorm(Context& context, HcPrenormData const& data) {
   }
   HcPrenormOutput out;
   auto const start = std::chrono::steady_clock::now();
-  tf32_hc_prenorm_gemm(context, call);
+  if (how == nullptr) {
+    tf32_hc_prenorm_gemm(context, call);
+  } else {
+    launch_hc_prenorm(context, check_hc_prenorm(call), *how, nullptr, nullptr);
+  }
   backend.synchronize(nullptr);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   out.d = d.read();
@@ -279,17 +283,17 @@ Verdict judge_hc_prenorm(HcPrenormData const& data, ref::HcPrenormResult const& 
 }
 
 Outcome run_hc_prenorm_case(Context& context, HcPrenormCase const& what, std::uint64_t seed, ThreadPool& pool,
-                            Schedules const& schedules) {
+                            Schedules const& schedules, HcPrenormCandidate const* given) {
   Outcome out;
   try {
     std::vector<HcPrenormCandidate> const ranked =
         choose_hc_prenorm({.m = what.m, .n = what.n, .k = what.k, .splits = what.parts()}, context.arch());
-    if (ranked.empty()) {
+    if (ranked.empty() && given == nullptr) {
       out.status = Status::kUnsupported;
       out.reason = fmt::format("no kernel on {}", context.arch().target);
       return out;
     }
-    HcPrenormCandidate const& how = ranked.front();
+    HcPrenormCandidate const& how = given != nullptr ? *given : ranked.front();
     HcPrenormData const data = make_hc_prenorm(what, seed, pool);
     ref::HcPrenormResult const bounds = hc_prenorm_bounds(data, how, pool);
     return under_schedules(context, schedules, [&] {
@@ -297,7 +301,7 @@ Outcome run_hc_prenorm_case(Context& context, HcPrenormCase const& what, std::ui
       one.kernel = fmt::format("hc_prenorm {}x{} s{}{}", how.plan.tile_rows, how.plan.tile_cols,
                                how.plan.stages, how.pieces > 1 ? fmt::format(" split {}", how.pieces) : "");
       try {
-        HcPrenormOutput const after = run_hc_prenorm(context, data);
+        HcPrenormOutput const after = run_hc_prenorm(context, data, given);
         Verdict const verdict = judge_hc_prenorm(data, bounds, after);
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound;

@@ -49,12 +49,14 @@ struct HcPrenormOutput {
   std::vector<std::byte> d, sqr_sum;
   double seconds = 0;
 };
-HcPrenormOutput run_hc_prenorm(Context& context, HcPrenormData const& data);
+/// Calls the operation; with `how`, that kernel instead of the one that the operation would choose.
+HcPrenormOutput run_hc_prenorm(Context& context, HcPrenormData const& data,
+                               HcPrenormCandidate const* how = nullptr);
 Verdict judge_hc_prenorm(HcPrenormData const& data, ref::HcPrenormResult const& bounds,
                          HcPrenormOutput const& after);
 
 Outcome run_hc_prenorm_case(Context& context, HcPrenormCase const& what, std::uint64_t seed, ThreadPool& pool,
-                            Schedules const& schedules = {});
+                            Schedules const& schedules = {}, HcPrenormCandidate const* how = nullptr);
 using HcPrenormProducer = std::function<HcPrenormOutput(HcPrenormData const&)>;
 /// "none" first, which must be accepted; the others must be rejected.
 std::vector<MutationOutcome> mutate_hc_prenorm(HcPrenormCase const& what, HcPrenormCandidate const& how,

@@ -105,8 +105,9 @@ std::vector<MutationOutcome> mutate_hc_prenorm(HcPrenormCase const& what, HcPren
     std::vector<float> const before = d.read(data.d.bytes);
     d.write(o.d, before, static_cast<std::int64_t>(values.size()) - what.n);
   });
-  changed("columns of d reordered", [&](HcPrenormOutput& o) {
+  changed(what.n > 1 ? "columns of d reordered" : "rows of d reordered", [&](HcPrenormOutput& o) {
     std::vector<float> rotated = values;
+    if (what.n == 1) std::rotate(rotated.begin(), rotated.begin() + 1, rotated.end());
     for (std::size_t i = 0; i + static_cast<std::size_t>(what.n) <= rotated.size();
          i += static_cast<std::size_t>(what.n))
       std::rotate(rotated.begin() + i, rotated.begin() + i + 1, rotated.begin() + i + what.n);

@@ -45,6 +45,7 @@ struct HcPrenorm {
   static_assert(kSmem.total <= Target::kSmemPerCta,
                 "this plan needs more shared memory than the target has per CTA");
   static_assert(P.tile_rows % (16 * P.warps_rows) == 0 && P.tile_cols % 8 == 0);
+  static_assert(P.stages % P.warps_k == 0, "a warp has to wait for every phase of its stages");
   static_assert(P.tile_rows <= 256 && P.tile_cols <= 256, "the box of a tensor map");
 
   struct Sums {

@@ -223,25 +223,27 @@ HcPrenormLaunch prepare_hc_prenorm(Backend& backend, HcPrenormProblem const& pro
   return launch;
 }
 
+void launch_hc_prenorm(Context& context, HcPrenormProblem const& problem, HcPrenormCandidate const& candidate,
+                       Stream stream, Allocator* workspace) {
+  LoadedKernel const& kernel = context.kernels().get(
+      plan_key(candidate.plan), stream, [&] { return kernel_request(candidate.plan, context.arch()); });
+  HcPrenormLaunch launch = prepare_hc_prenorm(context.backend(), problem, candidate);
+  launch.spec.stream = stream;
+  Workspace const partials(context.allocator(workspace), launch.partial_bytes, stream);
+  if (launch.counters > 0) {
+    launch.args.partials = pointer<float>(partials.address());
+    launch.args.counters = pointer<unsigned>(context.counters(launch.counters, stream));
+  }
+  context.launch(kernel, launch.spec, launch.args);
+}
+
 void tf32_hc_prenorm_gemm(Context& context, HcPrenormCall const& call) {
   HcPrenormProblem const problem = check_hc_prenorm(call);
   if (problem.m == 0) return;
   HcPrenormState& state = context.state<HcPrenormState>();
   HcPrenormCandidate const candidate = best_candidate(context, state, shape_of(problem));
-  std::uint64_t const key = plan_key(candidate.plan);
-  bool const known = context.kernels().find(key) != nullptr;
-  LoadedKernel const& kernel =
-      context.kernels().get(key, call.stream, [&] { return kernel_request(candidate.plan, context.arch()); });
-  HcPrenormLaunch launch = prepare_hc_prenorm(context.backend(), problem, candidate);
-  launch.spec.stream = call.stream;
-  {
-    Workspace const partials(context.allocator(call.workspace), launch.partial_bytes, call.stream);
-    if (launch.counters > 0) {
-      launch.args.partials = pointer<float>(partials.address());
-      launch.args.counters = pointer<unsigned>(context.counters(launch.counters, call.stream));
-    }
-    context.launch(kernel, launch.spec, launch.args);
-  }
+  bool const known = context.kernels().find(plan_key(candidate.plan)) != nullptr;
+  launch_hc_prenorm(context, problem, candidate, call.stream, call.workspace);
   if (!known && state.background_builds && context.backend().needs_code() &&
       context.backend().capture_id(call.stream) == 0) {
     warm_once(context, state, problem.n);

@@ -74,4 +74,8 @@ struct HcPrenormLaunch {
 HcPrenormLaunch prepare_hc_prenorm(Backend& backend, HcPrenormProblem const& problem,
                                    HcPrenormCandidate const& candidate);
 
+/// Launches `problem`, whose m is not 0, with `candidate` (workspace of several pieces from `workspace`).
+void launch_hc_prenorm(Context& context, HcPrenormProblem const& problem, HcPrenormCandidate const& candidate,
+                       Stream stream, Allocator* workspace);
+
 }  // namespace deepwell

@@ -6,14 +6,18 @@
 namespace deepwell {
 namespace {
 
-/// The forms of tile. Three, so that a model needs three kernels whatever the number of tokens.
+/// The forms of tile. At most three serve a number of columns, so that a model needs three kernels whatever the number of tokens.
+/// A warp holds the sums of 32 rows by 64 columns or of 16 by 128; more would spill.
 struct Form {
+  int min_cols, max_cols;
   int tile_rows, warps_rows, warps_k;
 };
 constexpr Form kForms[] = {
-    {.tile_rows = 16, .warps_rows = 1, .warps_k = 4},
-    {.tile_rows = 64, .warps_rows = 2, .warps_k = 2},
-    {.tile_rows = 128, .warps_rows = 4, .warps_k = 1},
+    {.min_cols = 8, .max_cols = 64, .tile_rows = 16, .warps_rows = 1, .warps_k = 4},
+    {.min_cols = 128, .max_cols = 128, .tile_rows = 16, .warps_rows = 1, .warps_k = 2},
+    {.min_cols = 8, .max_cols = 64, .tile_rows = 64, .warps_rows = 2, .warps_k = 2},
+    {.min_cols = 128, .max_cols = 128, .tile_rows = 64, .warps_rows = 4, .warps_k = 1},
+    {.min_cols = 8, .max_cols = 64, .tile_rows = 128, .warps_rows = 4, .warps_k = 1},
 };
 constexpr int kCols[] = {8, 16, 24, 32, 64, 128};
 constexpr int kPieces[] = {1, 2, 4, 8, 16, 32};
@@ -37,7 +41,7 @@ HcPrenormPlan make_plan(Form const& form, int cols, Arch const& arch) {
                      .every_reader_arrives = false};
   // What SM 12.x has, on all targets: two such CTAs fit on an SM 9.0.
   int const budget = std::min(arch.smem_per_cta, arch_by_target("sm_120a").smem_per_cta);
-  while (plan.stages > 1 && smem_map(plan).total > budget) --plan.stages;
+  while (plan.stages > plan.warps_k && smem_map(plan).total > budget) plan.stages -= plan.warps_k;
   return plan;
 }
 
@@ -101,8 +105,10 @@ std::vector<HcPrenormCandidate> choose_hc_prenorm(HcPrenormShape const& shape, A
 std::vector<HcPrenormPlan> hc_prenorm_plans(std::int64_t n, Arch const& arch) {
   std::vector<HcPrenormPlan> out;
   if (n < 1 || n > kHcMaxCols) return out;
+  int const cols = columns_for(n);
   for (Form const& form : kForms) {
-    HcPrenormPlan const plan = make_plan(form, columns_for(n), arch);
+    if (cols < form.min_cols || cols > form.max_cols) continue;
+    HcPrenormPlan const plan = make_plan(form, cols, arch);
     if (smem_map(plan).total <= arch.smem_per_cta) out.push_back(plan);
   }
   return out;
