@@ -53,6 +53,7 @@ _native.setup(
 
 fp8_fp4_gemm_nt = _native.fp8_fp4_gemm_nt
 fp8_einsum = _native.fp8_einsum
+tf32_hc_prenorm_gemm = _native.tf32_hc_prenorm_gemm
 set_pdl = _devices.set_pdl
 pdl = _devices.pdl
 
