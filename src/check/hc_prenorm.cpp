@@ -357,9 +357,11 @@ std::vector<HcPrenormCase> hc_prenorm_cases(bool quick) {
   return out;
 }
 
-std::vector<OpCase> hc_prenorm_op_cases(bool quick) {
+std::vector<OpCase> hc_prenorm_op_cases(bool quick) { return hc_prenorm_op_cases(hc_prenorm_cases(quick)); }
+
+std::vector<OpCase> hc_prenorm_op_cases(std::vector<HcPrenormCase> const& cases) {
   std::vector<OpCase> out;
-  for (HcPrenormCase const& what : hc_prenorm_cases(quick)) {
+  for (HcPrenormCase const& what : cases) {
     OpCase c;
     c.op = "hc_prenorm";
     c.name = what.name();

@@ -64,6 +64,7 @@ std::vector<MutationOutcome> mutate_hc_prenorm(HcPrenormCase const& what, HcPren
                                                ThreadPool& pool);
 
 std::vector<HcPrenormCase> hc_prenorm_cases(bool quick);
+std::vector<OpCase> hc_prenorm_op_cases(std::vector<HcPrenormCase> const& cases);
 std::vector<OpCase> hc_prenorm_op_cases(bool quick);
 
 }  // namespace deepwell::check

@@ -1,11 +1,14 @@
 // The hyper-connections' product on every target: right answers from every kernel, on all layouts, and the same bits each time.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "check/hc_prenorm.hpp"
+#include "check/work.hpp"
 #include "kernel/devices.hpp"
 
 namespace deepwell::check {
@@ -134,6 +137,33 @@ TEST_P(HcPrenormEveryPlan, MutationsAreRejected) {
     for (MutationOutcome const& outcome : outcomes)
       EXPECT_EQ(outcome.rejected, outcome.mutation != "none") << c.name() << ": " << outcome.mutation;
   }
+}
+
+/// Fragments, staged sums and elements that come one by one: no two lanes of an access meet in a bank.
+TEST_P(HcPrenormEveryPlan, NoBankConflicts) {
+  Context& context = context_of(GetParam());
+  auto& backend = dynamic_cast<EmuBackend&>(context.backend());
+  emu::Options const before = backend.options();
+  emu::Options counting = before;
+  counting.statistics = true;
+  backend.set_options(counting);
+  for (HcPrenormPlan const& plan : all_hc_prenorm_plans(context.arch())) {
+    for (Pitch pitch : {Pitch::kContiguous, Pitch::kOdd}) {
+      HcPrenormCandidate const how{.plan = plan, .pieces = 2, .cost_us = 0};
+      HcPrenormCase const c{.data = DataKind::kRandom,
+                            .m = plan.tile_rows,
+                            .n = plan.tile_cols,
+                            .k = 512,
+                            .a = pitch,
+                            .b = pitch};
+      run_hc_prenorm(context, make_hc_prenorm(c, 0, test_pool()), &how);
+      Efficiency const counted = efficiency_of(OpCase{}, backend.last_statistics());
+      EXPECT_EQ(counted.shared_conflicts, 0u) << plan_name(plan);
+      auto const mmas = static_cast<std::uint64_t>(plan.tile_rows / 16 * plan.tile_cols / 8 * 512 / 8);
+      EXPECT_EQ(counted.mma, mmas) << plan_name(plan);
+    }
+  }
+  backend.set_options(before);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, HcPrenormEveryPlan,
