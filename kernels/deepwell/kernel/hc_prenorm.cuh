@@ -78,6 +78,10 @@ struct HcPrenorm {
   __device__ static void run(HcPrenormArgs const& args) {
     extern __shared__ __align__(1024) unsigned char smem_bytes[];
     SmemAddr const smem = smem_addr(smem_bytes);
+    if (threadIdx.x == kMathThreads) {  // parameters depend on no other grid
+      if (args.a_by_tma) prefetch_tensor_map(&args.a_map);
+      if (args.b_by_tma) prefetch_tensor_map(&args.b_map);
+    }
     if (threadIdx.x == 0) {
       bool const elements = !(args.a_by_tma && args.b_by_tma);
       for (int stage = 0; stage < P.stages; ++stage) {
@@ -87,10 +91,10 @@ struct HcPrenorm {
       }
       fence_mbarrier_init();
     }
+    Work const work = work_of(args);
     barrier_sync(0, kThreads);
     grid_dependency_wait();
     grid_launch_dependents();
-    Work const work = work_of(args);
     if (threadIdx.x / 32 == kMathWarps) {
       load_role(args, smem, work);
     } else {
@@ -153,8 +157,6 @@ struct HcPrenorm {
     uint32 const bytes =
         (args.a_by_tma ? kSmem.a_stage_bytes : 0) + (args.b_by_tma ? kSmem.b_stage_bytes : 0);
     bool const elements = !(args.a_by_tma && args.b_by_tma);
-    if (lane == 0 && args.a_by_tma) prefetch_tensor_map(&args.a_map);
-    if (lane == 0 && args.b_by_tma) prefetch_tensor_map(&args.b_map);
     RingPosition<P.stages> at;
 #pragma unroll 1
     for (int i = 0; i < work.blocks.count; ++i, at.advance()) {
