@@ -233,6 +233,11 @@ HcPrenormData make_hc_prenorm(HcPrenormCase const& what, std::uint64_t seed, Thr
   return data;
 }
 
+std::string short_name(HcPrenormCandidate const& how) {
+  return fmt::format("hc_prenorm {}x{} s{}{}", how.plan.tile_rows, how.plan.tile_cols, how.plan.stages,
+                     how.pieces > 1 ? fmt::format(" split {}", how.pieces) : "");
+}
+
 HcPrenormOutput run_hc_prenorm(Context& context, HcPrenormData const& data, HcPrenormCandidate const* how) {
   Backend& backend = context.backend();
   HcPrenormCase const& what = data.what;
@@ -298,8 +303,7 @@ Outcome run_hc_prenorm_case(Context& context, HcPrenormCase const& what, std::ui
     ref::HcPrenormResult const bounds = hc_prenorm_bounds(data, how, pool);
     return under_schedules(context, schedules, [&] {
       Outcome one;
-      one.kernel = fmt::format("hc_prenorm {}x{} s{}{}", how.plan.tile_rows, how.plan.tile_cols,
-                               how.plan.stages, how.pieces > 1 ? fmt::format(" split {}", how.pieces) : "");
+      one.kernel = short_name(how);
       try {
         HcPrenormOutput const after = run_hc_prenorm(context, data, given);
         Verdict const verdict = judge_hc_prenorm(data, bounds, after);

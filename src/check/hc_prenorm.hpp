@@ -49,6 +49,9 @@ struct HcPrenormOutput {
   std::vector<std::byte> d, sqr_sum;
   double seconds = 0;
 };
+/// "hc_prenorm 16x24 s12 split 32".
+std::string short_name(HcPrenormCandidate const& how);
+
 /// Calls the operation; with `how`, that kernel instead of the one that the operation would choose.
 HcPrenormOutput run_hc_prenorm(Context& context, HcPrenormData const& data,
                                HcPrenormCandidate const* how = nullptr);

@@ -104,49 +104,58 @@ struct HcPrenorm {
 
   // ---- load role ----
 
-  /// Rows of a tile at once: their loads are in flight together.
-  static constexpr int kRowsAtOnce = 8;
+  __device__ static int least(int a, int b) { return a < b ? a : b; }
 
-  /// Two neighbouring bf16 of row `row` of a, zeros outside the tensor.
-  __device__ static uint32 pair_of_a(HcPrenormArgs const& args, int row, int k) {
-    uint32 pair = 0;
-    if (row >= args.m) return pair;
-    unsigned char const* const from = args.a + row * args.a_pitch + 2 * static_cast<int64>(k);
-    if (k < args.k) pair = load_global_u16(from);
-    if (k + 1 < args.k) pair |= load_global_u16(from + 2) << 16;
-    return pair;
-  }
+  // Elements come without a branch, so that many loads are in flight: those outside the tensor read its last row or element
+  // instead, and count as zeros.
 
   __device__ static void load_a_elements(HcPrenormArgs const& args, SmemAddr tile, int first_row, int block,
                                          int lane) {
-    int const k = block * kHcBlockK + 2 * lane;
+    constexpr int kRowsAtOnce = 16;
+    int const k = block * kHcBlockK + 2 * lane;  // and the element after it
+    int64 const low_at = 2 * static_cast<int64>(least(k, args.k - 1));
+    int64 const high_at = 2 * static_cast<int64>(least(k + 1, args.k - 1));
 #pragma unroll 1
     for (int first = 0; first < P.tile_rows; first += kRowsAtOnce) {
-      uint32 pairs[kRowsAtOnce];
+      uint32 low[kRowsAtOnce], high[kRowsAtOnce];
 #pragma unroll
-      for (int i = 0; i < kRowsAtOnce; ++i) pairs[i] = pair_of_a(args, first_row + first + i, k);
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        unsigned char const* const from = args.a + least(first_row + first + i, args.m - 1) * args.a_pitch;
+        low[i] = load_global_u16(from + low_at);
+        high[i] = load_global_u16(from + high_at);
+      }
 #pragma unroll
-      for (int i = 0; i < kRowsAtOnce; ++i)
-        store_shared_u32(tile + swizzled_chunk<128>(first + i, lane / 4) + lane % 4 * 4, pairs[i]);
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        bool const inside = first_row + first + i < args.m;
+        uint32 const pair =
+            (inside && k < args.k ? low[i] : 0) | (inside && k + 1 < args.k ? high[i] << 16 : 0);
+        store_shared_u32(tile + swizzled_chunk<128>(first + i, lane / 4) + lane % 4 * 4, pair);
+      }
     }
   }
 
   __device__ static void load_b_elements(HcPrenormArgs const& args, SmemAddr tile, int block, int lane) {
+    constexpr int kRowsAtOnce = 8;
+    int const k = block * kHcBlockK + lane;  // and the element 32 after it
+    int64 const at[2] = {4 * static_cast<int64>(least(k, args.k - 1)),
+                         4 * static_cast<int64>(least(k + 32, args.k - 1))};
 #pragma unroll 1
-    for (int half = 0; half < 2; ++half) {
-      int const k = block * kHcBlockK + 32 * half + lane;
-#pragma unroll 1
-      for (int first = 0; first < P.tile_cols; first += kRowsAtOnce) {
-        uint32 values[kRowsAtOnce];
+    for (int first = 0; first < P.tile_cols; first += kRowsAtOnce) {
+      uint32 values[kRowsAtOnce][2];
 #pragma unroll
-        for (int i = 0; i < kRowsAtOnce; ++i) {
-          unsigned char const* const from = args.b + (first + i) * args.b_pitch + 4 * static_cast<int64>(k);
-          values[i] = first + i < args.n && k < args.k ? load_global_u32(from) : 0;
-        }
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        unsigned char const* const from = args.b + least(first + i, args.n - 1) * args.b_pitch;
 #pragma unroll
-        for (int i = 0; i < kRowsAtOnce; ++i) {
+        for (int half = 0; half < 2; ++half) values[i][half] = load_global_u32(from + at[half]);
+      }
+#pragma unroll
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          bool const inside = first + i < args.n && k + 32 * half < args.k;
           store_shared_u32(
-              tile + half * kBHalfBytes + swizzled_chunk<128>(first + i, lane / 4) + lane % 4 * 4, values[i]);
+              tile + half * kBHalfBytes + swizzled_chunk<128>(first + i, lane / 4) + lane % 4 * 4,
+              inside ? values[i][half] : 0);
         }
       }
     }
