@@ -48,8 +48,9 @@ struct GemmMx {
   static constexpr int kMathWarps = math_warps(P);
   static constexpr int kThreads = threads(P);
   // CTAs that share an SM: where one stage is much work for a warp, few of them leave the memory idle.
-  static constexpr int kMinCtasPerSm =
-      !Target::kBlockScaled && P.swap && P.tile_cols <= 16 ? (P.tile_cols == 8 ? 4 : 3) : 1;
+  static constexpr int kMinCtasPerSm = !Target::kBlockScaled && P.swap && P.tile_cols <= 16
+                                           ? (P.tile_rows == 64 && P.tile_cols == 8 ? 4 : 3)
+                                           : 1;
   static constexpr int kXTiles = P.tile_rows / P.warps_rows / 16;  // MMA tiles of a warp
   static constexpr int kYTiles = P.tile_cols / P.warps_cols / 8;
   static constexpr bool kK64 = Target::kBlockScaled && uses_k64(P);
@@ -457,8 +458,16 @@ struct GemmMx {
   /// The word as factors are taken from it; clears `moderate` if one of its scales is not.
   template <ScaleKind kKind, int kGranK, Fragment kForm>
   __device__ static uint32 outside_word(uint32 word, Stage const& stage, bool& moderate) {
-    constexpr uint32 kTop = kKind == ScaleKind::kF32 ? 0x40000000u : 0x80808080u;  // of each exponent
-    if constexpr (kKind == ScaleKind::kUe8m0) word = step_scales<kGranK>(word, stage.k_tile, stage.steps);
+    constexpr bool kOneByte = kKind == ScaleKind::kUe8m0 && kGranK == 128;
+    constexpr uint32 kTop =  // of each exponent
+        kKind == ScaleKind::kF32 ? 0x40000000u
+        : kOneByte               ? 0x80u
+                                 : 0x80808080u;
+    if constexpr (kOneByte) {
+      word = word >> (8 * (stage.k_tile % 4)) & 0xffu;
+    } else if constexpr (kKind == ScaleKind::kUe8m0) {
+      if (stage.steps < 4) word = step_scales<kGranK>(word, stage.k_tile, stage.steps);
+    }
     if (((word ^ word << 1) & kTop) != kTop) moderate = false;
     if constexpr (kForm == Fragment::kMoved)
       word += kMovedE2m1Log2 * (kKind == ScaleKind::kF32 ? 1u << 23 : 0x01010101u);
@@ -522,20 +531,42 @@ struct GemmMx {
     }
   }
 
+  // The fragments of a stage's columns: words as they were loaded, or expanded once for all rows where that takes few registers.
+  static constexpr bool kYExpanded = kXTiles > 1 && kYTiles* kSteps* kYRegisters <= 32;
+  static constexpr int kYWidth = kYExpanded ? kYRegisters : col_words(kYForm);
+  using YFragments = uint32[kYTiles][kSteps][kYWidth];
+
+  __device__ static void load_y(YFragments& y, Stage const& stage) {
+#pragma unroll
+    for (int j = 0; j < kYTiles; ++j) {
+      if constexpr (kYExpanded) {
+        uint32 loaded[kSteps][col_words(kYForm)];
+        load_col_fragments<kYForm, kSteps>(loaded, stage.y, stage.col + 8 * j, stage.lane);
+#pragma unroll
+        for (int step = 0; step < kSteps; ++step) expand_col_fragment<kYForm>(y[j][step], loaded[step]);
+      } else {
+        load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
+      }
+    }
+  }
+
   /// The partial sums of one x tile and one group of k, onto what `partial` holds.
   template <int kI, int kGroup>
   __device__ static void multiply_group(float (&partial)[kYTiles][4],
-                                        uint32 const (&x)[kSteps][row_words(kXForm)],
-                                        uint32 const (&y)[kYTiles][kSteps][col_words(kYForm)],
+                                        uint32 const (&x)[kSteps][row_words(kXForm)], YFragments const& y,
                                         ScaleWords const& words) {
     constexpr int kStepsPerGroup = 4 / kGroups;
     unrolled<kGroup * kStepsPerGroup, (kGroup + 1) * kStepsPerGroup>([&]<int kStep>() {
       uint32 x_step[kXRegisters];
       expand_row_fragment<kXForm>(x_step, x[kStep]);
       unrolled<0, kYTiles>([&]<int kJ>() {
-        uint32 y_step[kYRegisters];
-        expand_col_fragment<kYForm>(y_step, y[kJ][kStep]);
-        mma<kI, kJ, kStep>(partial[kJ], x_step, y_step, words);
+        if constexpr (kYExpanded) {
+          mma<kI, kJ, kStep>(partial[kJ], x_step, y[kJ][kStep], words);
+        } else {
+          uint32 y_step[kYRegisters];
+          expand_col_fragment<kYForm>(y_step, y[kJ][kStep]);
+          mma<kI, kJ, kStep>(partial[kJ], x_step, y_step, words);
+        }
       });
     });
   }
@@ -545,10 +576,8 @@ struct GemmMx {
   /// compile.
   __device__ static void multiply_scaled(Accumulators& acc, Stage const& stage, ScaleWords const& words,
                                          bool inside) {
-    uint32 y[kYTiles][kSteps][col_words(kYForm)];
-#pragma unroll
-    for (int j = 0; j < kYTiles; ++j)
-      load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
+    YFragments y;
+    load_y(y, stage);
     unrolled<0, kXTiles>([&]<int kI>() {
       uint32 x[kSteps][row_words(kXForm)];
       load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);
@@ -579,10 +608,8 @@ struct GemmMx {
   /// Targets without: every partial sum starts from zero and is scaled.
   __device__ static void multiply_outside(Accumulators& acc, Stage const& stage, ScaleWords const& words) {
     OutsideWords const outside = load_outside_words(stage);
-    uint32 y[kYTiles][kSteps][col_words(kYForm)];
-#pragma unroll
-    for (int j = 0; j < kYTiles; ++j)
-      load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
+    YFragments y;
+    load_y(y, stage);
     unrolled<0, kXTiles>([&]<int kI>() {
       uint32 x[kSteps][row_words(kXForm)];
       load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);

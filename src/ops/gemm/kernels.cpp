@@ -88,6 +88,12 @@ GemmPlan make_plan(TileForm form, GemmShape const& shape, Arch const& arch) {
     form.warps_rows = 4;
     form.warps_cols = 2;
   }
+  if (form.swap && form.tile_cols == 8 && shape.grouping != Grouping::kNone && shape.b == Dtype::kE2m1 &&
+      !arch.block_scaled_mma) {
+    // Converting e2m1 is most of the work there: what a warp does once per stage and for the tokens serves twice the weights.
+    form.tile_rows = 128;
+    form.max_stages = 6;
+  }
   GemmPlan plan{.x = form.swap ? shape.b : shape.a,
                 .y = form.swap ? shape.a : shape.b,
                 .d = shape.d,
