@@ -32,6 +32,25 @@ __device__ __forceinline__ float bits_to_f32(uint32 bits) {
   return value;
 }
 
+/// cvt.rn.f16x2.e4m3x2 (PTX ISA 9.7.9.22) of four e4m3: `low` gets the first two, `high` the others. Exact.
+__device__ __forceinline__ void cvt_e4m3x4_to_f16x2(uint32 bytes, uint32& low, uint32& high) {
+  asm("{\n"
+      ".reg .b16 first, second;\n"
+      "mov.b32 {first, second}, %2;\n"
+      "cvt.rn.f16x2.e4m3x2 %0, first;\n"
+      "cvt.rn.f16x2.e4m3x2 %1, second;\n"
+      "}"
+      : "=r"(low), "=r"(high)
+      : "r"(bytes));
+}
+
+/// max.NaN.f32 (PTX ISA 9.7.3.12) with zero: NaN stays NaN.
+__device__ __forceinline__ float relu_or_nan(float value) {
+  float result;
+  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(result) : "f"(value));
+  return result;
+}
+
 /// prmt.b32 (PTX ISA 9.7.9.7): byte i of the result is byte `selector` nibble i of {b, a}.
 __device__ __forceinline__ uint32 prmt(uint32 a, uint32 b, uint32 selector) {
   uint32 result;

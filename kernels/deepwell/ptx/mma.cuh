@@ -14,6 +14,14 @@ __device__ __forceinline__ void mma_e4m3_m16n8k32(float (&d)[4], uint32 const (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// mma.sync.m16n8k16 of f16 operands.
+__device__ __forceinline__ void mma_f16_m16n8k16(float (&d)[4], uint32 const (&a)[4], uint32 const (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 /// mma.sync kind::mxf8f6f4 with one UE8M0 scale per 32 elements of k. Row r of a takes byte kByteA of `scale_a` in lane
 /// 4 (r % 8) + 2 kThreadA + r / 8; column n of b takes byte kByteB of `scale_b` in lane 4 n + kThreadB. An e2m1 operand stands
 /// in bits 5..2 of its byte.
