@@ -31,7 +31,8 @@ DW_HD constexpr char const* describe(Note note) {
     case Note::kLossyScale:
       return "FP32 scales that are no powers of two were rounded up while being packed to UE8M0";
     case Note::kClippedKeys:
-      return "rows of indexer logits had a range of keys that is reversed or does not fit the keys or the result: it was clipped";
+      return "rows of indexer logits had a range of keys that is reversed or does not fit the keys or the "
+             "result: it was clipped";
     case Note::kBadPage:
       return "entries of a block table name no page of the cache, or are missing: their logits are -inf";
     case Note::kNanLogit: return "indexer logits that would have been NaN are -inf";

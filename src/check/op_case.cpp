@@ -5,12 +5,13 @@
 #include <iterator>
 
 #include "check/layout.hpp"
+#include "check/mqa_logits.hpp"
 
 namespace deepwell::check {
 namespace {
 
 using Cases = std::vector<OpCase> (*)(bool quick);
-constexpr Cases kOperations[] = {layout_op_cases};
+constexpr Cases kOperations[] = {layout_op_cases, mqa_op_cases};
 
 }  // namespace
 

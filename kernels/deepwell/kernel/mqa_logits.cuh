@@ -1,15 +1,17 @@
 // Logits of the lightning indexer: out[i, j] = scale[j] * sum over heads of max(0, <q[i, h], key[j]>) * weight[i, h], for the keys that
 // row i sees; keys as one matrix or in pages. Keys stand on the MMA's 16-row side, heads on its 8-column side: a warp keeps all heads
-// of its query row in registers and keys pass by. CTAs take equal shares of all tiles of keys.
+// of its row of queries in registers and keys pass by. CTAs take equal shares of all tiles of keys.
 //
-//   warp      role        reads                                   writes
-//   0 .. 7    math_role   keys, scales, headers; q, weights       logits
-//   8         load_role   global (TMA, or bytes), block table     keys, scales, headers
+//   warp       role        reads                                                    writes
+//   0 .. 7     math_role   stages of keys and of queries                            logits
+//   8          load_role   global (TMA, or bytes), lengths, block table             stages, their headers
+//   9 .. 11    none: they fill the load warp's warpgroup, whose registers go to the math warps
 //   Warp w works on row w / G of its unit and on part w % G of a tile's keys, with G = 8 / query_warps.
+//   Queries come through the ring of keys, before the first tile of their unit: nothing waits when the unit changes.
 //
-//   barrier         init                    arrives                                                   waits
-//   full[stage]     1, + 32 with bytes      load warp, TMA unit                                       math warps
-//   empty[stage]    8                       lane 0 of each math warp, after __syncwarp (256: every lane)   load warp
+//   barrier         init                    arrives                                                       waits
+//   full[stage]     1, + 32 with bytes      load warp, TMA unit                                           math warps
+//   empty[stage]    8                       lane 0 of each math warp, after __syncwarp (256: every lane)  load warp
 //
 // Order of arithmetic, per logit: <q, key> in FP32 by MMAs of 32 elements (two of 16 where the target lacks block scaling), rising.
 // ReLU keeps NaN. Then lane t of four sums heads 2t, 2t + 1, 2t + 8, 2t + 9, ..., rising, each by one fma from zero on; with those four
@@ -23,6 +25,7 @@
 #include "deepwell/prim/mqa_work.cuh"
 #include "deepwell/prim/ring.cuh"
 #include "deepwell/ptx/async_copy.cuh"
+#include "deepwell/ptx/registers.cuh"
 
 namespace deepwell {
 
@@ -34,9 +37,11 @@ struct MqaLogits {
   static constexpr int kHeadTiles = P.heads / 8;
   static constexpr int kSteps = P.head_dim / 32;
   static constexpr int kKeyWarps = kMqaMathWarps / P.query_warps;
-  static constexpr int kWarpKeys = kMqaTile / kKeyWarps;     // of a tile
-  static constexpr int kGroup = kWarpKeys >= 32 ? 2 : 1;     // MMA tiles whose logits are stored together
+  static constexpr int kWarpKeys = kMqaTile / kKeyWarps;  // of a tile
+  static constexpr int kGroup = kWarpKeys >= 32 ? 2 : 1;  // MMA tiles whose logits are stored together
   static constexpr int kTilePages = kMqaTile / P.page;
+  static constexpr int kStageRows = stage_rows(P);
+  static constexpr int kHeaderBytes = sizeof(MqaHeader);
   static constexpr uint32 kMinusInfinity = 0xff800000u;
 
   static_assert(kSmem.total <= Target::kSmemPerCta,
@@ -51,8 +56,9 @@ struct MqaLogits {
     SmemAddr const smem = smem_addr(smem_bytes);
     if (threadIdx.x == 0) {
       for (int stage = 0; stage < P.stages; ++stage) {
-        mbarrier_init(smem + kSmem.full + 8 * stage, args.key_copies ? 1 : 33);
-        mbarrier_init(smem + kSmem.empty + 8 * stage, P.every_reader_arrives ? 32 * kMqaMathWarps : kMqaMathWarps);
+        mbarrier_init(smem + kSmem.full + 8 * stage, args.key_copies && args.query_copies ? 1 : 33);
+        mbarrier_init(smem + kSmem.empty + 8 * stage,
+                      P.every_reader_arrives ? 32 * kMqaMathWarps : kMqaMathWarps);
       }
       fence_mbarrier_init();
     }
@@ -62,10 +68,12 @@ struct MqaLogits {
     MqaShare const share = mqa_find_share<P.paged>(args.work, smem + kSmem.share, blockIdx.x, gridDim.x,
                                                    blockIdx.x == 0 ? &clipped : nullptr);
     if (blockIdx.x == 0) note(args, Note::kClippedKeys, clipped);
-    if (threadIdx.x / 32 == kMqaMathWarps) {
-      load_role(args, smem, share);
+    if (threadIdx.x / 32 >= kMqaMathWarps) {
+      registers_decrease<72>();
+      if (threadIdx.x / 32 == kMqaMathWarps && share.count > 0) load_role(args, smem, share);
     } else {
-      math_role(args, smem, share);
+      registers_increase<216>();
+      if (share.count > 0) math_role(args, smem);
       if (args.fill) fill_outside(args);
     }
   }
@@ -81,7 +89,8 @@ struct MqaLogits {
   /// The unit whose tiles are being loaded. `cur` and `next` hold 32 entries of its block table each, one a lane.
   struct Unit {
     int index, request;
-    MqaRange range;
+    int first, count;      // rows of the request
+    MqaRange mine, range;  // what the lane's row sees, and what they all see
     int tiles;
     int batch;
     uint32 cur, next;
@@ -102,7 +111,14 @@ struct MqaLogits {
       }
     }
     unit.request = unit.index / work.units_per_request;
-    unit.range = mqa_unit_range<P.paged>(work, unit.index, nullptr);
+    unit.first = (unit.index - unit.request * work.units_per_request) * work.unit_rows;
+    unit.count = work.rows - unit.first < work.unit_rows ? work.rows - unit.first : work.unit_rows;
+    bool clipped;
+    unit.mine = {0, 0};
+    if (lane < unit.count) unit.mine = mqa_row_range<P.paged>(work, unit.request, unit.first + lane, clipped);
+    uint32 const lo = min_over_lanes(unit.mine.hi == 0 ? 0x7fffffff : unit.mine.lo);
+    unit.range.hi = 0x7fffffff - min_over_lanes(0x7fffffff - unit.mine.hi);
+    unit.range.lo = unit.range.hi == 0 ? 0 : lo & ~3u;
     unit.tiles = mqa_tiles(unit.range);
     return unit;
   }
@@ -142,62 +158,104 @@ struct MqaLogits {
     return out;
   }
 
+  /// A stage that is being filled.
+  struct Stage {
+    SmemAddr keys, scales, header, full;
+  };
+  __device__ static Stage stage_at(SmemAddr smem, int stage) {
+    return {smem + kSmem.keys + stage * kSmem.keys_stage_bytes,
+            smem + kSmem.scales + stage * kSmem.scales_stage_bytes,
+            smem + kSmem.headers + stage * kHeaderBytes, smem + kSmem.full + 8 * stage};
+  }
+  __device__ static void set_header(Stage const& stage, uint32 kind, int first, uint32 which, int lane) {
+    if (lane == 0) {
+      store_shared_u32(stage.header, kind);
+      store_shared_u32(stage.header + 4, first);
+      store_shared_u32(stage.header + 8, which);
+    }
+  }
+
   __device__ static void load_role(MqaArgs const& args, SmemAddr smem, MqaShare const& share) {
     int const lane = lane_id();
+    bool const any_bytes = !args.key_copies || !args.query_copies;
     if (lane == 0 && args.key_copies) {
       prefetch_tensor_map(&args.key_map);
       prefetch_tensor_map(&args.scale_map);
     }
-    if (share.count == 0) return;
+    if (lane == 0 && args.query_copies) {
+      prefetch_tensor_map(&args.query_map);
+      prefetch_tensor_map(&args.weight_map);
+    }
     uint32 missing = 0;
     Unit unit = open_unit(args, share.unit, lane);
     int tile = share.tile;
+    int loaded_rows = 0;  // of the unit's queries
     RingPosition<P.stages> at;
-    for (int64 i = 0; i < share.count; ++i, ++tile, at.advance()) {
+    for (int64 left = share.count; left > 0; at.advance()) {
       if (tile >= unit.tiles) {
         unit = open_unit(args, unit.index + 1, lane);
-        tile = 0;
+        tile = loaded_rows = 0;
       }
-      Pages pages{.present = 1};
-      if constexpr (P.paged) pages = find_pages(args, unit, tile, lane, missing);
-      int const first = unit.range.lo + tile * kMqaTile;
-      SmemAddr const full = smem + kSmem.full + 8 * at.stage;
-      SmemAddr const keys = smem + kSmem.keys + at.stage * kSmem.keys_stage_bytes;
-      SmemAddr const scales = smem + kSmem.scales + at.stage * kSmem.scales_stage_bytes;
+      Stage const stage = stage_at(smem, at.stage);
       mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
-      if (lane == 0) {
-        SmemAddr const header = smem + kSmem.headers + 16 * at.stage;
-        store_shared_u32(header, unit.index);
-        store_shared_u32(header + 4, first);
-        store_shared_u32(header + 8, pages.present);
-      }
-      if (args.key_copies) {
-        if (lane == 0) copy_tile(args, pages, first, keys, scales, full);
+      if (loaded_rows < unit.count) {
+        load_queries(args, unit, loaded_rows, stage, lane);
+        loaded_rows += kStageRows;
       } else {
-        if (lane == 0) mbarrier_arrive(full);
-        load_tile_by_bytes(args, pages, first, keys, scales, lane);
-        mbarrier_arrive(full);
+        Pages pages{.present = 1};
+        if constexpr (P.paged) pages = find_pages(args, unit, tile, lane, missing);
+        int const first = unit.range.lo + tile * kMqaTile;
+        set_header(stage, left == 1 ? kMqaLast : 0, first, pages.present, lane);
+        if (args.key_copies) {
+          if (lane == 0) copy_tile(args, pages, first, stage);
+        } else {
+          load_tile_by_bytes(args, pages, first, stage, lane);
+          if (lane == 0) mbarrier_arrive(stage.full);
+        }
+        ++tile;
+        --left;
       }
+      if (any_bytes) mbarrier_arrive(stage.full);
     }
     if constexpr (P.paged) note(args, Note::kBadPage, missing);
   }
 
-  __device__ static void copy_tile(MqaArgs const& args, Pages const& pages, int first, SmemAddr keys,
-                                   SmemAddr scales, SmemAddr full) {
+  /// Queries and weights of up to kStageRows rows, from row `from` of the unit on.
+  __device__ static void load_queries(MqaArgs const& args, Unit const& unit, int from, Stage const& stage,
+                                      int lane) {
+    int const line = unit.request * args.work.rows + unit.first + from;
+    int const rows = unit.count - from < kStageRows ? unit.count - from : kStageRows;
+    set_header(stage, kMqaQueries, line, from, lane);
+    if (lane < kMqaMathWarps) {
+      store_shared_u32(stage.header + (16 + 8 * lane), unit.mine.lo);
+      store_shared_u32(stage.header + (20 + 8 * lane), unit.mine.hi);
+    }
+    warp_sync();  // lane 0 arrives for all
+    if (!args.query_copies) {
+      for (int row = 0; row < rows; ++row) load_query_by_bytes(args, unit, from + row, row, stage, lane);
+      if (lane == 0) mbarrier_arrive(stage.full);
+    } else if (lane == 0) {  // rows past the unit's last one come along and are not used
+      mbarrier_arrive_expect_tx(stage.full, copy_rows(P) * P.heads * (P.head_dim + 4));
+      tma_load_3d(stage.keys, &args.query_map, 0, 0, line, stage.full);
+      tma_load_3d(stage.scales, &args.weight_map, 0, line, 0, stage.full);
+    }
+  }
+
+  __device__ static void copy_tile(MqaArgs const& args, Pages const& pages, int first, Stage const& stage) {
     if constexpr (!P.paged) {
-      mbarrier_arrive_expect_tx(full, kSmem.keys_stage_bytes + kSmem.scales_stage_bytes);
-      tma_load_3d(keys, &args.key_map, 0, first, 0, full);
-      tma_load_3d(scales, &args.scale_map, first, 0, 0, full);
+      mbarrier_arrive_expect_tx(stage.full, kSmem.keys_stage_bytes + kSmem.scales_stage_bytes);
+      tma_load_3d(stage.keys, &args.key_map, 0, first, 0, stage.full);
+      tma_load_3d(stage.scales, &args.scale_map, first, 0, 0, stage.full);
     } else {
       uint32 bytes = 0;
 #pragma unroll
       for (int i = 0; i < kTilePages; ++i) bytes += (pages.present >> i & 1) * (P.page * (P.head_dim + 4));
-      mbarrier_arrive_expect_tx(full, bytes);
+      mbarrier_arrive_expect_tx(stage.full, bytes);
 #pragma unroll
       for (int i = 0; i < kTilePages; ++i) {
         if ((pages.present >> i & 1) == 0) continue;
-        tma_load_3d(keys + i * P.page * P.head_dim, &args.key_map, 0, 0, pages.page[i], full);
-        tma_load_3d(scales + i * P.page * 4, &args.scale_map, 0, pages.page[i], 0, full);
+        tma_load_3d(stage.keys + i * P.page * P.head_dim, &args.key_map, 0, 0, pages.page[i], stage.full);
+        tma_load_3d(stage.scales + i * P.page * 4, &args.scale_map, 0, pages.page[i], 0, stage.full);
       }
     }
   }
@@ -210,8 +268,8 @@ struct MqaLogits {
   }
 
   /// What copy_tile does, for addresses and strides that tensor maps do not take. Keys that do not exist become zeros.
-  __device__ static void load_tile_by_bytes(MqaArgs const& args, Pages const& pages, int first, SmemAddr keys,
-                                            SmemAddr scales, int lane) {
+  __device__ static void load_tile_by_bytes(MqaArgs const& args, Pages const& pages, int first,
+                                            Stage const& stage, int lane) {
     constexpr int kRowWords = P.head_dim / 4;
 #pragma unroll 1
     for (int i = 0; i < kTilePages; ++i) {
@@ -228,13 +286,32 @@ struct MqaLogits {
       }
       for (int word = lane; word < P.page * kRowWords; word += 32) {
         int const row = word / kRowWords, byte = word % kRowWords * 4;
-        store_shared_u32(keys + (swizzled_chunk<P.head_dim>(i * P.page + row, byte / 16) + byte % 16),
+        store_shared_u32(stage.keys + (swizzled_chunk<P.head_dim>(i * P.page + row, byte / 16) + byte % 16),
                          row < count ? word_at(from + row * pitch + byte) : 0);
       }
       for (int row = lane; row < P.page; row += 32) {
-        store_shared_u32(scales + 4 * (i * P.page + row), row < count ? word_at(scales_from + 4 * row) : 0);
+        store_shared_u32(stage.scales + 4 * (i * P.page + row),
+                         row < count ? word_at(scales_from + 4 * row) : 0);
       }
     }
+  }
+
+  /// What the copies of load_queries do for one row, which is row `to` of the stage.
+  __device__ static void load_query_by_bytes(MqaArgs const& args, Unit const& unit, int row, int to,
+                                             Stage const& stage, int lane) {
+    constexpr int kRowWords = P.head_dim / 4;
+    int64 const line = static_cast<int64>(unit.request) * args.work.rows + unit.first + row;
+    unsigned char const* const q =
+        args.q + unit.request * args.q_request_stride + (unit.first + row) * args.q_row_stride;
+    unsigned char const* const weights = args.weights + line * args.weights_pitch;
+    for (int word = lane; word < P.heads * kRowWords; word += 32) {
+      int const head = word / kRowWords, byte = word % kRowWords * 4;
+      store_shared_u32(stage.keys + (swizzled_chunk<P.head_dim>(to * P.heads + head, byte / 16) + byte % 16),
+                       head < args.heads ? word_at(q + head * args.q_head_stride + byte) : 0);
+    }
+    for (int head = lane; head < P.heads; head += 32)
+      store_shared_u32(stage.scales + 4 * (to * P.heads + head),
+                       head < args.heads ? word_at(weights + 4 * head) : 0);
   }
 
   // ---- math role ----
@@ -247,43 +324,48 @@ struct MqaLogits {
     float weight[kHeadTiles][2];
   };
 
-  __device__ static void open_row(MqaArgs const& args, Row& row, int unit, int slot, int lane) {
-    MqaWork const& work = args.work;
-    int const request = unit / work.units_per_request;
-    int const index = (unit - request * work.units_per_request) * work.unit_rows + slot;
-    row.range = {0, 0};
-    if (slot >= work.unit_rows || index >= work.rows) return;
-    bool clipped;
-    row.range = mqa_row_range<P.paged>(work, request, index, clipped);
-    if (row.range.hi == 0) return;
-    int64 const line = static_cast<int64>(request) * work.rows + index;
+  /// Takes what a stage of queries has for row `slot` of the unit.
+  __device__ static void open_row(MqaArgs const& args, Row& row, Stage const& stage, int slot, int lane) {
+    int const from = load_shared_u32(stage.header + 8);
+    if (from == 0) {
+      row.range.lo = load_shared_u32(stage.header + (16 + 8 * slot));
+      row.range.hi = load_shared_u32(stage.header + (20 + 8 * slot));
+    }
+    int const place = slot - from;
+    if (row.range.hi == 0 || place < 0 || place >= kStageRows) return;
+    int64 const line = static_cast<int>(load_shared_u32(stage.header + 4)) + place;
     row.out = args.logits + line * args.logits_pitch - (args.compressed ? row.range.lo : 0);
-    int const g = lane / 4, t = lane % 4;
-    unsigned char const* const q = args.q + request * args.q_request_stride + index * args.q_row_stride + 4 * t;
-    float const* const weights = args.weights + line * args.weights_pitch;
+    int const first = place * P.heads;
+    load_heads(row, stage.keys, first, lane);
 #pragma unroll
-    for (int tile = 0; tile < kHeadTiles; ++tile) {
-      int const head = 8 * tile + g;
+    for (int tile = 0; tile < kHeadTiles; ++tile)
+      load_shared_f32x2(row.weight[tile], stage.scales + 4 * (first + 8 * tile + 2 * (lane % 4)));
+  }
+
+  /// Fragments of all heads; `first` is the stage's row of the first one.
+  __device__ static void load_heads(Row& row, SmemAddr rows, int first, int lane) {
+    // One ldmatrix brings four matrices of 8 heads x 16 bytes: two steps of one tile, or one step of two tiles.
+    constexpr int kStepsAtOnce = kSteps == 1 ? 1 : 2;
+    constexpr int kTilesAtOnce = kSteps == 1 && kHeadTiles > 1 ? 2 : 1;
+    int const matrix = lane / 8;
+    int const chunk = kStepsAtOnce == 2 ? matrix : matrix % 2;
+    int const of = first + lane % 8 + (kTilesAtOnce == 2 ? matrix / 2 * 8 : 0);
 #pragma unroll
-      for (int step = 0; step < kSteps; ++step) {
-        uint32 bytes[2] = {};
-        if (head < args.heads) {
-          unsigned char const* const from = q + head * args.q_head_stride + 32 * step;
-          bytes[0] = args.query_words ? load_global_u32(from) : word_at(from);
-          bytes[1] = args.query_words ? load_global_u32(from + 16) : word_at(from + 16);
-        }
-        Mma::prepare_b(bytes, row.q[step][tile]);
-      }
+    for (int tile = 0; tile < kHeadTiles; tile += kTilesAtOnce) {
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        int const of = 8 * tile + 2 * t + i;
-        row.weight[tile][i] = of < args.heads ? bits_to_f32(load_global_u32(weights + of)) : 0.0f;
+      for (int step = 0; step < kSteps; step += kStepsAtOnce) {
+        uint32 bytes[4];
+        ldmatrix_x4(bytes, rows + swizzled_chunk<P.head_dim>(of + 8 * tile, 2 * step + chunk));
+        Mma::prepare_b({bytes[0], bytes[1]}, row.q[step][tile]);
+        if constexpr (kStepsAtOnce == 2) Mma::prepare_b({bytes[2], bytes[3]}, row.q[step + 1][tile]);
+        if constexpr (kTilesAtOnce == 2) Mma::prepare_b({bytes[2], bytes[3]}, row.q[step][tile + 1]);
       }
     }
   }
 
   /// The sums over all heads for 16 keys from `key` of the tile on, which are keys `from` .. of all: for rows g and g + 8.
-  __device__ static void multiply(float (&sum)[2], Row const& row, SmemAddr keys, int key, int from, int lane) {
+  __device__ static void multiply(float (&sum)[2], Row const& row, SmemAddr keys, int key, int from,
+                                  int lane) {
     float acc[kHeadTiles][4] = {};
     int const g = lane / 4;
     auto const seen = [&](int at) { return at >= row.range.lo && at < row.range.hi; };
@@ -313,33 +395,30 @@ struct MqaLogits {
     }
   }
 
-  __device__ static void math_role(MqaArgs const& args, SmemAddr smem, MqaShare const& share) {
+  __device__ static void math_role(MqaArgs const& args, SmemAddr smem) {
     int const warp = threadIdx.x / 32;
     int const lane = lane_id();
     int const first_key = warp % kKeyWarps * kWarpKeys;
     Row row;
     row.range = {0, 0};
-    int unit = -1;
     uint32 nans = 0;
-    RingPosition<P.stages> at;
-    for (int64 i = 0; i < share.count; ++i, at.advance()) {
-      mbarrier_wait(smem + kSmem.full + 8 * at.stage, at.phase);
-      SmemAddr const header = smem + kSmem.headers + 16 * at.stage;
-      int const stage_unit = load_shared_u32(header);
-      int const first = load_shared_u32(header + 4);
-      uint32 const pages = load_shared_u32(header + 8);
-      if (stage_unit != unit) {
-        unit = stage_unit;
-        open_row(args, row, unit, warp / kKeyWarps, lane);
-      }
-      SmemAddr const keys = smem + kSmem.keys + at.stage * kSmem.keys_stage_bytes;
-      SmemAddr const scales = smem + kSmem.scales + at.stage * kSmem.scales_stage_bytes;
+    uint32 kind = 0;
+    for (RingPosition<P.stages> at; (kind & kMqaLast) == 0; at.advance()) {
+      Stage const stage = stage_at(smem, at.stage);
+      mbarrier_wait(stage.full, at.phase);
+      kind = load_shared_u32(stage.header);
+      if ((kind & kMqaQueries) != 0) {
+        open_row(args, row, stage, warp / kKeyWarps, lane);
+      } else {
+        int const first = load_shared_u32(stage.header + 4);
+        uint32 const pages = load_shared_u32(stage.header + 8);
 #pragma unroll 1
-      for (int key = first_key; key < first_key + kWarpKeys; key += 16 * kGroup) {
-        int const from = first + key;
-        if (from >= row.range.hi || from + 16 * kGroup <= row.range.lo) continue;
-        bool const present = (pages >> (key / P.page) & 1) != 0;
-        nans += store_group(row, keys, scales, key, from, present, lane);
+        for (int key = first_key; key < first_key + kWarpKeys; key += 16 * kGroup) {
+          int const from = first + key;
+          if (from >= row.range.hi || from + 16 * kGroup <= row.range.lo) continue;
+          bool const present = (pages >> (key / P.page) & 1) != 0;
+          nans += store_group(row, stage.keys, stage.scales, key, from, present, lane);
+        }
       }
       release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
     }
@@ -360,8 +439,7 @@ struct MqaLogits {
       if (t >= 2) mine = t % 2 == 0 ? sum[1][0] : sum[1][1];
     }
     int const place = 8 * t + g;
-    bool const stores =
-        (kGroup == 2 || t < 2) && from + place >= row.range.lo && from + place < row.range.hi;
+    bool const stores = (kGroup == 2 || t < 2) && from + place >= row.range.lo && from + place < row.range.hi;
     if (!stores) return 0;
     float logit = bits_to_f32(kMinusInfinity);
     bool is_nan = false;

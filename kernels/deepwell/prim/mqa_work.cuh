@@ -33,7 +33,7 @@ __device__ __forceinline__ MqaRange mqa_row_range(MqaWork const& work, int reque
   return {lo, hi};
 }
 
-/// All keys that rows of a unit see, as one range.
+/// All keys that rows of a unit see, as one range that begins at a multiple of four: their scales are copied from there.
 template <bool kPaged>
 __device__ __forceinline__ MqaRange mqa_unit_range(MqaWork const& work, int unit, uint32* clipped_rows) {
   int const request = unit / work.units_per_request;
@@ -49,6 +49,7 @@ __device__ __forceinline__ MqaRange mqa_unit_range(MqaWork const& work, int unit
     all.lo = all.hi == 0 || row.lo < all.lo ? row.lo : all.lo;
     all.hi = row.hi > all.hi ? row.hi : all.hi;
   }
+  all.lo &= ~3;
   return all;
 }
 

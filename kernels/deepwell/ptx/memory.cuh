@@ -60,6 +60,14 @@ __device__ __forceinline__ void store_shared_f32x2(SmemAddr to, float first, flo
   asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to.value), "f"(first), "f"(second) : "memory");
 }
 
+/// ld.shared.v2.f32, 8-byte aligned.
+__device__ __forceinline__ void load_shared_f32x2(float (&value)[2], SmemAddr from) {
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+               : "=f"(value[0]), "=f"(value[1])
+               : "r"(from.value)
+               : "memory");
+}
+
 /// ld.shared.v4.f32, 16-byte aligned.
 __device__ __forceinline__ void load_shared_f32x4(float (&value)[4], SmemAddr from) {
   asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"

@@ -40,8 +40,7 @@ void check_contiguous(char const* name, TensorView const& view) {
 }
 
 void check_most(char const* name, std::int64_t size) {
-  if (size > kMaxKeys)
-    throw bad_argument(name, fmt::format("{}", size), fmt::format("at most {}", kMaxKeys));
+  if (size > kMaxKeys) throw bad_argument(name, fmt::format("{}", size), fmt::format("at most {}", kMaxKeys));
 }
 
 /// FP4 comes in bytes: that is a form without kernels rather than a mistake.
@@ -64,18 +63,73 @@ void check_accepted(MqaShape const& shape, Arch const& arch, TensorView const& q
   }
 }
 
-/// `strides` are those of rows (a request's and its rows') and heads.
-void set_query(MqaArgs& args, TensorView const& q) {
-  std::size_t const head = static_cast<std::size_t>(q.rank - 2);
+TensorMapSpec::Swizzle swizzle_of(std::int64_t row_bytes) {
+  return row_bytes == 128  ? TensorMapSpec::Swizzle::k128B
+         : row_bytes == 64 ? TensorMapSpec::Swizzle::k64B
+                           : TensorMapSpec::Swizzle::k32B;
+}
+
+/// e4m3 [pages, rows, dim].
+TensorMapSpec value_map(DeviceAddress data, std::int64_t dim, std::int64_t rows, std::int64_t row_stride,
+                        std::int64_t pages, std::int64_t page_stride, int box_rows, int box_pages = 1) {
+  TensorMapSpec spec;
+  spec.element = TensorMapSpec::Element::kU8;
+  spec.swizzle = swizzle_of(dim);
+  spec.rank = 3;
+  spec.base = data;
+  spec.dims = {static_cast<std::uint64_t>(dim), static_cast<std::uint64_t>(rows),
+               static_cast<std::uint64_t>(pages)};
+  spec.strides_bytes = {static_cast<std::uint64_t>(row_stride), static_cast<std::uint64_t>(page_stride)};
+  spec.box = {static_cast<std::uint32_t>(dim), static_cast<std::uint32_t>(box_rows),
+              static_cast<std::uint32_t>(box_pages)};
+  return spec;
+}
+
+/// [lines, count] floats.
+TensorMapSpec float_map(DeviceAddress data, std::int64_t count, std::int64_t lines, std::int64_t line_stride,
+                        int box, int box_lines = 1) {
+  TensorMapSpec spec;
+  spec.element = TensorMapSpec::Element::kF32;
+  spec.swizzle = TensorMapSpec::Swizzle::kNone;
+  spec.rank = 3;
+  spec.base = data;
+  spec.dims = {static_cast<std::uint64_t>(count), static_cast<std::uint64_t>(lines), 1};
+  spec.strides_bytes = {static_cast<std::uint64_t>(line_stride), static_cast<std::uint64_t>(line_stride)};
+  spec.box = {static_cast<std::uint32_t>(box), static_cast<std::uint32_t>(box_lines), 1};
+  return spec;
+}
+
+bool tma_stride(std::int64_t bytes) { return bytes > 0 && bytes % 16 == 0 && bytes < kMaxTmaStride; }
+
+/// Queries and weights of `lines` rows. The stride of an axis of size 1 is never used, but has to be a legal one.
+void set_queries(Context& context, MqaArgs& args, MqaPlan const& plan, TensorView const& q,
+                 TensorView const& weights) {
+  auto const head = static_cast<std::size_t>(q.rank - 2);
+  std::int64_t const heads = q.shape[head], rows = q.shape[head - 1], dim = q.shape[head + 1];
+  std::int64_t const lines = weights.shape[0];
+  args.heads = static_cast<int>(heads);
   args.q = pointer<unsigned char const>(q.data);
+  args.weights = pointer<unsigned char const>(weights.data);
   args.q_head_stride = q.strides[head];
   args.q_row_stride = q.strides[head - 1];
   args.q_request_stride = q.rank == 4 ? q.strides[0] : 0;
-  args.query_words = q.data % 4 == 0;
-  for (std::size_t axis = 0; axis <= head; ++axis) {
-    if (q.shape[axis] > 1 && q.strides[axis] % 4 != 0) args.query_words = 0;
+  args.weights_pitch = 4 * weights.strides[0];
+
+  std::int64_t const head_stride = heads > 1 ? args.q_head_stride : align_up(dim, 16);
+  std::int64_t line_stride = lines > 1 ? args.q_row_stride : align_up(dim, 16);
+  bool regular = true;  // lines are equally far apart
+  if (lines > 1 && q.rank == 4 && q.shape[0] > 1) {
+    if (rows == 1) line_stride = args.q_request_stride;
+    regular = args.q_request_stride == rows * line_stride;
   }
-  args.heads = static_cast<int>(q.shape[head]);
+  std::int64_t const weights_pitch = lines > 1 ? args.weights_pitch : align_up(4 * heads, 16);
+  args.query_copies = regular && q.data % 16 == 0 && weights.data % 16 == 0 && tma_stride(head_stride) &&
+                      tma_stride(line_stride) && tma_stride(weights_pitch);
+  if (args.query_copies == 0) return;
+  args.query_map = context.backend().encode(
+      value_map(q.data, dim, heads, head_stride, lines, line_stride, plan.heads, copy_rows(plan)));
+  args.weight_map = context.backend().encode(
+      float_map(weights.data, heads, lines, weights_pitch, plan.heads, copy_rows(plan)));
 }
 
 MqaWork make_work(TensorView const& ends, std::int64_t requests, std::int64_t rows, std::int64_t keys,
@@ -97,43 +151,6 @@ void divide(MqaWork& work, int unit_rows, char const* name) {
   check_most(name, units);
 }
 
-TensorMapSpec::Swizzle swizzle_of(std::int64_t row_bytes) {
-  return row_bytes == 128  ? TensorMapSpec::Swizzle::k128B
-         : row_bytes == 64 ? TensorMapSpec::Swizzle::k64B
-                           : TensorMapSpec::Swizzle::k32B;
-}
-
-/// [keys, dim], or [pages, page, dim] with its own stride of pages.
-TensorMapSpec key_map(DeviceAddress data, std::int64_t dim, std::int64_t rows, std::int64_t row_stride,
-                      std::int64_t pages, std::int64_t page_stride, int box_rows) {
-  TensorMapSpec spec;
-  spec.element = TensorMapSpec::Element::kU8;
-  spec.swizzle = swizzle_of(dim);
-  spec.rank = 3;
-  spec.base = data;
-  spec.dims = {static_cast<std::uint64_t>(dim), static_cast<std::uint64_t>(rows),
-               static_cast<std::uint64_t>(pages)};
-  spec.strides_bytes = {static_cast<std::uint64_t>(row_stride), static_cast<std::uint64_t>(page_stride)};
-  spec.box = {static_cast<std::uint32_t>(dim), static_cast<std::uint32_t>(box_rows), 1};
-  return spec;
-}
-
-/// [lines, count] floats.
-TensorMapSpec scale_map(DeviceAddress data, std::int64_t count, std::int64_t lines, std::int64_t line_stride,
-                        int box) {
-  TensorMapSpec spec;
-  spec.element = TensorMapSpec::Element::kF32;
-  spec.swizzle = TensorMapSpec::Swizzle::kNone;
-  spec.rank = 3;
-  spec.base = data;
-  spec.dims = {static_cast<std::uint64_t>(count), static_cast<std::uint64_t>(lines), 1};
-  spec.strides_bytes = {static_cast<std::uint64_t>(line_stride), static_cast<std::uint64_t>(line_stride)};
-  spec.box = {static_cast<std::uint32_t>(box), 1, 1};
-  return spec;
-}
-
-bool tma_stride(std::int64_t bytes) { return bytes > 0 && bytes % 16 == 0 && bytes < kMaxTmaStride; }
-
 void launch(Context& context, MqaPlan plan, MqaArgs& args, std::int64_t longest, Stream stream) {
   plan.every_reader_arrives = every_reader_arrives(context);
   args.notes = pointer<unsigned>(context.backend().notes_address());
@@ -147,9 +164,9 @@ void launch(Context& context, MqaPlan plan, MqaArgs& args, std::int64_t longest,
   std::int64_t const units = std::int64_t{args.work.requests} * args.work.units_per_request;
   std::int64_t const work = args.fill != 0 ? units * plan.query_warps : units * ceil_div(longest, kMqaTile);
   LaunchSpec spec;
-  spec.grid = {static_cast<std::uint32_t>(
-                   std::clamp<std::int64_t>(work, 1, std::max(context.device().sm_count, 1))),
-               1, 1};
+  spec.grid = {
+      static_cast<std::uint32_t>(std::clamp<std::int64_t>(work, 1, std::max(context.device().sm_count, 1))),
+      1, 1};
   spec.threads = kMqaThreads;
   spec.dynamic_smem_bytes = static_cast<std::uint32_t>(smem_map(plan).total);
   spec.stream = stream;
@@ -238,12 +255,10 @@ void fp8_mqa_logits(Context& context, MqaLogitsCall const& call) {
   args.work = make_work(call.end, 1, rows, count, call.logits.shape[1]);
   args.work.starts = pointer<int const>(call.start.data);
   divide(args.work, plan.query_warps, "q.shape");
-  set_query(args, call.q);
+  set_queries(context, args, plan, call.q, call.weights);
   args.keys = pointer<unsigned char const>(call.keys.data);
   args.scales = pointer<unsigned char const>(call.scales.data);
   args.keys_stride = call.keys.strides[0];
-  args.weights = pointer<float const>(call.weights.data);
-  args.weights_pitch = call.weights.strides[0];
   args.logits = pointer<float>(call.logits.data);
   args.logits_pitch = call.logits.strides[0];
   args.columns = static_cast<int>(call.logits.shape[1]);
@@ -254,10 +269,9 @@ void fp8_mqa_logits(Context& context, MqaLogitsCall const& call) {
                     (count == 1 || tma_stride(call.keys.strides[0]));
   if (args.key_copies) {
     std::int64_t const pitch = count == 1 ? dim : call.keys.strides[0];
-    args.key_map =
-        context.backend().encode(key_map(call.keys.data, dim, count, pitch, 1, pitch, kMqaTile));
-    args.scale_map = context.backend().encode(
-        scale_map(call.scales.data, count, 1, align_up(4 * count, 16), kMqaTile));
+    args.key_map = context.backend().encode(value_map(call.keys.data, dim, count, pitch, 1, pitch, kMqaTile));
+    args.scale_map =
+        context.backend().encode(float_map(call.scales.data, count, 1, align_up(4 * count, 16), kMqaTile));
   }
   launch(context, plan, args, count, call.stream);
 }
@@ -304,11 +318,9 @@ void fp8_paged_mqa_logits(Context& context, PagedMqaLogitsCall const& call) {
   MqaArgs args{};
   args.work = make_work(call.lengths, requests, rows, longest, longest);
   divide(args.work, plan.query_warps, "q.shape");
-  set_query(args, call.q);
+  set_queries(context, args, plan, call.q, call.weights);
   args.keys = pointer<unsigned char const>(call.cache.data);
   args.keys_stride = call.cache.strides[0];
-  args.weights = pointer<float const>(call.weights.data);
-  args.weights_pitch = call.weights.strides[0];
   args.block_table = pointer<int const>(call.block_table.data);
   args.table_pitch = call.block_table.strides[0];
   args.table_columns = static_cast<int>(call.block_table.shape[1]);
@@ -320,10 +332,9 @@ void fp8_paged_mqa_logits(Context& context, PagedMqaLogitsCall const& call) {
   args.key_copies = pages > 0 && call.cache.data % 16 == 0 && tma_stride(stride);
   if (args.key_copies) {
     int const box = static_cast<int>(page);
-    args.key_map =
-        context.backend().encode(key_map(call.cache.data, dim, page, dim, pages, stride, box));
+    args.key_map = context.backend().encode(value_map(call.cache.data, dim, page, dim, pages, stride, box));
     args.scale_map = context.backend().encode(
-        scale_map(call.cache.data + static_cast<DeviceAddress>(page * dim), page, pages, stride, box));
+        float_map(call.cache.data + static_cast<DeviceAddress>(page * dim), page, pages, stride, box));
   }
   launch(context, plan, args, longest, call.stream);
 }

@@ -21,10 +21,10 @@ namespace deepwell {
 /// Row i sees keys start[i] <= j < end[i]. An empty range is none; one that is reversed, begins before key 0, reaches past the keys or,
 /// compressed, is longer than a row of logits is clipped and noted (kClippedKeys).
 struct MqaLogitsCall {
-  TensorView q;          // e4m3 [rows, heads, dim], last stride 1
-  TensorView keys;       // e4m3 [keys, dim], last stride 1
-  TensorView scales;     // f32 [keys], contiguous
-  TensorView weights;    // f32 [rows, heads], last stride 1
+  TensorView q;           // e4m3 [rows, heads, dim], last stride 1
+  TensorView keys;        // e4m3 [keys, dim], last stride 1
+  TensorView scales;      // f32 [keys], contiguous
+  TensorView weights;     // f32 [rows, heads], last stride 1
   TensorView start, end;  // i32 [rows], contiguous
   /// f32, last stride 1. Compressed: [rows, any], element [i, j - start[i]] (a range clipped in front counts from where it was
   /// clipped). Else [rows, keys], element [i, j]. Elements outside of a row's keys are not touched, or -inf with `clean`.
@@ -38,14 +38,16 @@ struct MqaLogitsCall {
 /// `logits` are clipped and noted (kClippedKeys). Keys whose entry of the block table is not below the number of pages, or lies past its
 /// columns, get -inf and are noted (kBadPage). Entries past the longest row of a request are not read.
 struct PagedMqaLogitsCall {
-  TensorView q;      // e4m3 [requests, next_n, heads, dim], last stride 1
-  TensorView cache;  // u8 [pages, page, 1, dim + 4], pages anything apart: first all values [page, dim], then all scales f32 [page]
+  TensorView q;  // e4m3 [requests, next_n, heads, dim], last stride 1
+  TensorView
+      cache;  // u8 [pages, page, 1, dim + 4], pages anything apart: first all values [page, dim], then all scales f32 [page]
   TensorView weights;      // f32 [requests * next_n, heads], last stride 1
   TensorView lengths;      // i32 [requests, next_n], contiguous
   TensorView block_table;  // i32 [requests, any], last stride 1
   TensorView schedule;     // i32 [any, 2], or none; advice that is not needed
-  TensorView indices;      // i32 [requests] with next_n 1, or none: each token has its own row of the block table, so it is not needed
-  TensorView logits;       // f32 [requests * next_n, longest], last stride 1
+  TensorView
+      indices;  // i32 [requests] with next_n 1, or none: each token has its own row of the block table, so it is not needed
+  TensorView logits;  // f32 [requests * next_n, longest], last stride 1
   Stream stream = nullptr;
 };
 

@@ -52,8 +52,8 @@ std::string plan_name(MqaPlan const& plan) {
 
 std::uint64_t plan_key(MqaPlan const& plan) {
   std::uint64_t key = 0x6d7161;  // "mqa", then eight bits a field; flags are small
-  for (int const field : {plan.heads, plan.head_dim, plan.page, plan.query_warps, plan.stages * 4 + plan.paged * 2 +
-                                                                                      plan.every_reader_arrives})
+  for (int const field : {plan.heads, plan.head_dim, plan.page, plan.query_warps,
+                          plan.stages * 4 + plan.paged * 2 + plan.every_reader_arrives})
     key = key << 8 | static_cast<std::uint64_t>(field);
   return key;
 }
@@ -88,8 +88,8 @@ std::vector<MqaPlan> all_mqa_plans(Arch const& arch) {
     for (int dim : {32, 64, 128}) {
       for (int heads : {8, 16, 32, 64}) {
         for (int rows : {1, 2, 4, 8})
-          plans.push_back(mqa_plan(
-              {.paged = page != 0, .rows = rows, .heads = heads, .dim = dim, .page = page}, arch));
+          plans.push_back(
+              mqa_plan({.paged = page != 0, .rows = rows, .heads = heads, .dim = dim, .page = page}, arch));
       }
     }
   }
