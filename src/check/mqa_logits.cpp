@@ -293,7 +293,7 @@ MqaData make_mqa_data(MqaCase const& what, std::uint64_t seed, Arch const& arch)
   Random random(seed_of(what.name(), seed));
   make_queries(data, random);
   what.paged ? make_paged(data, random) : make_ragged(data, random);
-  data.pitch = mqa_logits_pitch(data.columns, what.paged);
+  data.pitch = mqa_logits_pitch(data.columns);
   data.logits = filled_buffer(data.lines * data.pitch * 4);
   std::uint32_t const poison = poison_bits(Dtype::kF32);
   for (std::size_t i = 0; i + 4 <= data.logits.bytes.size(); i += 4)

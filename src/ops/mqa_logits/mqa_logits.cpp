@@ -210,10 +210,6 @@ void check_indices(TensorView const& indices, TensorView const& lengths) {
 
 }  // namespace
 
-std::int64_t mqa_logits_pitch(std::int64_t columns, bool paged) {
-  return align_up(paged ? columns : align_up(columns, 128), 256);
-}
-
 void fp8_mqa_logits(Context& context, MqaLogitsCall const& call) {
   check_query_dtype(call.q);
   checks::Range const q = checks::check_view("q", call.q, 3);

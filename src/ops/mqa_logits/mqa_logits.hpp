@@ -73,8 +73,8 @@ void fp8_mqa_logits(Context& context, MqaLogitsCall const& call);
 void fp8_paged_mqa_logits(Context& context, PagedMqaLogitsCall const& call);
 void paged_mqa_logits_schedule(Context& context, MqaScheduleCall const& call);
 
-/// Elements between the rows of a result, as deep_gemm's have them.
-std::int64_t mqa_logits_pitch(std::int64_t columns, bool paged);
+/// Elements between the rows of a result, as deep_gemm's have them: rows begin at multiples of 1024 bytes.
+constexpr std::int64_t mqa_logits_pitch(std::int64_t columns) { return align_up(columns, 256); }
 
 Verdict accepts_mqa(MqaShape const& shape, Arch const& arch);
 MqaPlan mqa_plan(MqaShape const& shape, Arch const& arch);  // of an accepted shape
