@@ -77,10 +77,10 @@ float draw_scale(Random& random, DataKind data) {
 
 void make_queries(MqaData& data, Random& random) {
   MqaCase const& what = data.what;
-  data.head_stride = what.dim + (what.odd ? 1 : 0);
-  data.row_stride = what.heads * data.head_stride + (what.odd ? 3 : 16);
-  data.weights_pitch = what.heads + 5;
-  data.q = filled_buffer(data.lines * data.row_stride, what.odd ? 1 : 0);
+  data.head_stride = what.dim + (what.odd_queries ? 1 : 0);
+  data.row_stride = what.heads * data.head_stride + (what.odd_queries ? 3 : 16);
+  data.weights_pitch = what.odd_queries ? what.heads + 5 : align_up(what.heads, 4) + 4;
+  data.q = filled_buffer(data.lines * data.row_stride, what.odd_queries ? 1 : 0);
   data.weights = filled_buffer(data.lines * data.weights_pitch * 4);
   for (std::int64_t line = 0; line < data.lines; ++line) {
     for (std::int64_t head = 0; head < what.heads; ++head) {
@@ -119,9 +119,9 @@ std::pair<std::int32_t, std::int32_t> draw_range(MqaCase const& what, std::int64
 
 void make_ragged(MqaData& data, Random& random) {
   MqaCase const& what = data.what;
-  data.keys_stride = what.dim + (what.odd ? 1 : 0);
-  data.keys = filled_buffer(what.keys * data.keys_stride, what.odd ? 1 : 0);
-  data.scales = filled_buffer(what.keys * 4, what.odd ? 4 : 0);
+  data.keys_stride = what.dim + (what.odd_keys ? 1 : 0);
+  data.keys = filled_buffer(what.keys * data.keys_stride, what.odd_keys ? 1 : 0);
+  data.scales = filled_buffer(what.keys * 4, what.odd_keys ? 4 : 0);
   data.starts = filled_buffer(data.lines * 4);
   data.ends = filled_buffer(data.lines * 4);
   std::vector<std::pair<std::int32_t, std::int32_t>> ranges;
@@ -183,8 +183,8 @@ void make_paged(MqaData& data, Random& random) {
   std::int64_t const wanted = what.requests * data.table_columns;
   data.pages = wanted + 3;
   std::int64_t const page_bytes = what.page * (what.dim + 4);
-  data.keys_stride = page_bytes + (what.odd ? 4 : 48 + 16 * static_cast<std::int64_t>(random.below(3)));
-  data.keys = filled_buffer(data.pages * data.keys_stride, what.odd ? 4 : 0);
+  data.keys_stride = page_bytes + (what.odd_keys ? 4 : 48 + 16 * static_cast<std::int64_t>(random.below(3)));
+  data.keys = filled_buffer(data.pages * data.keys_stride, what.odd_keys ? 4 : 0);
   data.table = filled_buffer(wanted * 4);
   std::vector<std::int32_t> order;
   for (std::int64_t page = 0; page < data.pages; ++page) order.push_back(static_cast<std::int32_t>(page));
@@ -559,125 +559,47 @@ void add_floor(MqaCase const& what, OpCase& out) {
 }  // namespace
 
 std::string MqaCase::name() const {
-  return fmt::format("{}_logits {} requests {} rows {} heads {} dim {} keys {}{}{}{}{}",
+  return fmt::format("{}_logits {} requests {} rows {} heads {} dim {} keys {}{}{}{}{}{}",
                      paged ? "paged_mqa" : "mqa", name_of(data), requests, rows, heads, dim, keys,
                      paged ? fmt::format(" page {}", page) : "", !paged && !compressed ? " uncompressed" : "",
-                     clean ? " clean" : "", odd ? " odd" : "");
+                     clean ? " clean" : "", odd_queries ? " odd queries" : "", odd_keys ? " odd keys" : "");
 }
 
+// clang-format off
 std::vector<MqaCase> mqa_cases(bool quick) {
   using enum DataKind;
-  std::vector<MqaCase> out{
+  std::vector<MqaCase> const few{
       {.data = kExact, .rows = 11, .heads = 64, .dim = 128, .keys = 300},
       {.data = kRandom, .rows = 3, .heads = 64, .dim = 128, .keys = 700},
-      {.data = kExact,
-       .paged = true,
-       .requests = 5,
-       .rows = 1,
-       .heads = 64,
-       .dim = 128,
-       .page = 64,
-       .keys = 700},
-      {.data = kRandom,
-       .paged = true,
-       .requests = 4,
-       .rows = 2,
-       .heads = 64,
-       .dim = 128,
-       .page = 64,
-       .keys = 300},
+      {.data = kExact, .paged = true, .requests = 5, .rows = 1, .heads = 64, .dim = 128, .page = 64, .keys = 700},
+      {.data = kRandom, .paged = true, .requests = 4, .rows = 2, .heads = 64, .dim = 128, .page = 64, .keys = 300},
       {.data = kHostile, .rows = 17, .heads = 32, .dim = 64, .keys = 333},
-      {.data = kHostile,
-       .paged = true,
-       .requests = 5,
-       .rows = 2,
-       .heads = 16,
-       .dim = 128,
-       .page = 32,
-       .keys = 400},
+      {.data = kHostile, .paged = true, .requests = 5, .rows = 2, .heads = 16, .dim = 128, .page = 32, .keys = 400},
   };
-  if (quick) return out;
-  for (MqaCase const& more : std::vector<MqaCase>{
-           {.data = kRandom, .rows = 1, .heads = 1, .dim = 32, .keys = 129},
-           {.data = kExact,
-           .rows = 9,
-           .heads = 24,
-           .dim = 64,
-           .keys = 130,
-           .compressed = false,
-           .clean = true},
-           {.data = kRandom, .rows = 5, .heads = 33, .dim = 32, .keys = 257, .compressed = false},
-           {.data = kExact, .rows = 2, .heads = 8, .dim = 128, .keys = 1, .compressed = false, .clean = true},
-           {.data = kHostile,
-           .rows = 9,
-           .heads = 64,
-           .dim = 128,
-           .keys = 190,
-           .compressed = false,
-           .clean = true},
-           {.data = kExact, .rows = 6, .heads = 40, .dim = 128, .keys = 200, .odd = true},
-           {.data = kRandom,
-           .paged = true,
-           .requests = 3,
-           .rows = 3,
-           .heads = 64,
-           .dim = 128,
-           .page = 128,
-           .keys = 500},
-           {.data = kExact,
-           .paged = true,
-           .requests = 2,
-           .rows = 11,
-           .heads = 32,
-           .dim = 64,
-           .page = 64,
-           .keys = 250},
-           {.data = kRandom,
-           .paged = true,
-           .requests = 70,
-           .rows = 1,
-           .heads = 8,
-           .dim = 32,
-           .page = 32,
-           .keys = 140},
-           {.data = kExact,
-           .paged = true,
-           .requests = 3,
-           .rows = 5,
-           .heads = 7,
-           .dim = 32,
-           .page = 128,
-           .keys = 260},
-           {.data = kRandom,
-           .paged = true,
-           .requests = 3,
-           .rows = 1,
-           .heads = 64,
-           .dim = 64,
-           .page = 32,
-           .keys = 300,
-           .odd = true},
-           {.data = kHostile,
-           .paged = true,
-           .requests = 6,
-           .rows = 1,
-           .heads = 64,
-           .dim = 128,
-           .page = 64,
-           .keys = 1300},
-           {.data = kHostile,
-           .paged = true,
-           .requests = 4,
-           .rows = 9,
-           .heads = 12,
-           .dim = 32,
-           .page = 128,
-           .keys = 300,
-           .odd = true},
-       })
-    out.push_back(more);
+  if (quick) return few;
+  std::vector<MqaCase> out{
+      {.data = kRandom, .rows = 1, .heads = 1, .dim = 32, .keys = 129},
+      {.data = kExact, .rows = 9, .heads = 24, .dim = 64, .keys = 130, .compressed = false, .clean = true},
+      {.data = kRandom, .rows = 5, .heads = 33, .dim = 32, .keys = 257, .compressed = false},
+      {.data = kExact, .rows = 2, .heads = 8, .dim = 128, .keys = 1, .compressed = false, .clean = true},
+      {.data = kHostile, .rows = 9, .heads = 64, .dim = 128, .keys = 190, .compressed = false, .clean = true},
+      {.data = kExact, .rows = 6, .heads = 40, .dim = 128, .keys = 200, .odd_queries = true, .odd_keys = true},
+      {.data = kExact, .rows = 20, .heads = 9, .dim = 64, .keys = 260, .odd_queries = true},
+      {.data = kRandom, .rows = 4, .heads = 64, .dim = 128, .keys = 260, .odd_keys = true},
+      {.data = kRandom, .paged = true, .requests = 3, .rows = 3, .heads = 64, .dim = 128, .page = 128, .keys = 500},
+      {.data = kExact, .paged = true, .requests = 2, .rows = 11, .heads = 32, .dim = 64, .page = 64, .keys = 250},
+      {.data = kRandom, .paged = true, .requests = 70, .rows = 1, .heads = 8, .dim = 32, .page = 32, .keys = 140},
+      {.data = kExact, .paged = true, .requests = 3, .rows = 5, .heads = 7, .dim = 32, .page = 128, .keys = 260},
+      {.data = kRandom, .paged = true, .requests = 3, .rows = 1, .heads = 64, .dim = 64, .page = 32, .keys = 300, .odd_queries = true, .odd_keys = true},
+      {.data = kExact, .paged = true, .requests = 3, .rows = 2, .heads = 64, .dim = 128, .page = 64, .keys = 200, .odd_queries = true},
+      {.data = kExact, .paged = true, .requests = 4, .rows = 1, .heads = 16, .dim = 128, .page = 64, .keys = 200, .odd_keys = true},
+      {.data = kHostile, .paged = true, .requests = 6, .rows = 1, .heads = 64, .dim = 128, .page = 64, .keys = 1300},
+      {.data = kHostile, .paged = true, .requests = 4, .rows = 9, .heads = 12, .dim = 32, .page = 128, .keys = 300, .odd_queries = true, .odd_keys = true},
+  };
+  out.insert(out.begin(), few.begin(), few.end());
   return out;
 }
+// clang-format on
 
 Outcome run_mqa_case(Context& context, MqaCase const& what, std::uint64_t seed, Schedules const& schedules) {
   Outcome out;
@@ -752,7 +674,7 @@ std::vector<OpCase> mqa_op_cases(bool quick) {
     c.run = [what](Context& context, std::uint64_t seed, Schedules const& schedules) {
       return run_mqa_case(context, what, seed, schedules);
     };
-    if (what.data != DataKind::kHostile && !what.odd && what.keys > 8)
+    if (what.data != DataKind::kHostile && !what.odd_queries && !what.odd_keys && what.keys > 8)
       c.mutate = [what](Context& context, std::uint64_t seed) {
         return mutate_mqa_case(context, what, seed);
       };

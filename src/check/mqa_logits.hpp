@@ -20,7 +20,8 @@ struct MqaCase {
   std::int64_t keys = 256;  // ragged: how many there are; paged: the longest length
   bool compressed = true;   // ragged
   bool clean = false;       // ragged, not compressed
-  bool odd = false;         // strides and addresses that neither tensor maps nor words take
+  // Strides and addresses that neither tensor maps nor words take.
+  bool odd_queries = false, odd_keys = false;
   std::string name() const;
 };
 

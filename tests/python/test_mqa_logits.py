@@ -151,7 +151,10 @@ def test_paged_as_serving_code_calls_it(next_n, page, heads, dim, gap):
     logits = deep_gemm.fp8_fp4_paged_mqa_logits(
         (q, None), cache, weights, lengths, table, schedule, longest + 3
     )
-    assert logits.shape == (3 * next_n, longest + 3) and logits.stride() == ((longest + 3 + 255) // 256 * 256, 1)
+    assert logits.shape == (3 * next_n, longest + 3) and logits.stride() == (
+        (longest + 3 + 255) // 256 * 256,
+        1,
+    )
     rows_are_right(logits, want, lengths)
 
 
@@ -181,7 +184,6 @@ def test_schedule_shares_the_tiles():
 
 def test_what_does_not_fit_is_bounded_and_noted():
     q, cache, weights, lengths, table, longest, want = paged(heads=16, dim=32)
-    deepwell.raise_notes() if not EMULATED else None
     table = table.clone()
     table[1, 0] = -3
     cache = cache.clone(memory_format=torch.preserve_format)
@@ -237,13 +239,18 @@ def test_forms_without_kernels_say_so():
 
 
 def ops_cases():
+    """Calls that write every element: opcheck compares two of them."""
     ops = torch.ops.deepwell
     q, weights, kv, scale, start, end = ragged(16, 64)
     pq, cache, pweights, lengths, table, longest, _ = paged(heads=8, dim=32)
+    whole = (torch.zeros_like(start), torch.full_like(end, 300))
     return {
-        "ragged": (ops.fp8_mqa_logits.default, (q, kv, scale, weights, start, end, 295)),
+        "ragged": (ops.fp8_mqa_logits.default, (q, kv, scale, weights, *whole, 300)),
         "clean": (ops.fp8_mqa_logits.default, (q, kv, scale, weights, start, end, 0, True)),
-        "paged": (ops.fp8_paged_mqa_logits.default, (pq, cache, pweights, lengths, table, None, longest)),
+        "paged": (
+            ops.fp8_paged_mqa_logits.default,
+            (pq, cache, pweights, torch.full_like(lengths, longest), table, None, longest),
+        ),
         "metadata": (ops.paged_mqa_logits_metadata.default, (lengths, 64, 7)),
     }
 
@@ -252,11 +259,13 @@ def ops_cases():
 def test_operators(name):
     deepwell.register_ops()
     operator, arguments = ops_cases()[name]
-    tests = ("test_schema", "test_faketensor") if name in ("ragged", "paged") else None
-    options = {} if tests is None else {"test_utils": tests}  # what they do not write differs from call to call
+    # torch's test of the schema lacks a function for FP8 on CPUs.
+    tests = ("test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+    options = {} if name == "metadata" else {"test_utils": tests}
     assert set(opcheck(operator, arguments, **options).values()) == {"SUCCESS"}
-    result = operator(*arguments)
-    assert all(result.untyped_storage().data_ptr() != a.untyped_storage().data_ptr() for a in arguments if isinstance(a, torch.Tensor))
+    result = operator(*arguments).untyped_storage().data_ptr()
+    for argument in arguments:
+        assert not isinstance(argument, torch.Tensor) or argument.untyped_storage().data_ptr() != result
 
 
 def test_operators_give_the_drop_ins_answer():

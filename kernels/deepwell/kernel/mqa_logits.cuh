@@ -215,7 +215,10 @@ struct MqaLogits {
         ++tile;
         --left;
       }
-      if (any_bytes) mbarrier_arrive(stage.full);
+      if (any_bytes) {
+        fence_shared_before_copies();  // that a later user of the stage may start
+        mbarrier_arrive(stage.full);
+      }
     }
     if constexpr (P.paged) note(args, Note::kBadPage, missing);
   }

@@ -16,6 +16,12 @@ __device__ __forceinline__ void warp_sync() { asm volatile("bar.warp.sync 0xffff
 /// fence.acq_rel.gpu (PTX ISA 9.7.13.4).
 __device__ __forceinline__ void fence_gpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
+/// fence.proxy.async.shared::cta (PTX ISA 9.7.13.4): this thread's accesses to shared memory come before copies that are ordered
+/// after it.
+__device__ __forceinline__ void fence_shared_before_copies() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 /// griddepcontrol.wait (PTX ISA 9.7.13.14): returns when the grids this one depends on have finished and are visible.
 __device__ __forceinline__ void grid_dependency_wait() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 

@@ -286,9 +286,8 @@ void fp8_paged_mqa_logits(Context& context, PagedMqaLogitsCall const& call) {
     throw bad_argument("kv_cache.strides", describe(call.cache),
                        fmt::format("{} bytes from token to token of a page", dim + 4));
   }
-  check_lengths(call.lengths);
-  check_shape("context_lens", call.lengths, {requests, rows});
   checks::Range const lengths = check_lengths(call.lengths);
+  check_shape("context_lens", call.lengths, {requests, rows});
   checks::Range const table = checks::check_view("block_table", call.block_table, 2);
   check_dtype("block_table", call.block_table, Dtype::kI32);
   check_shape("block_table", call.block_table, {requests, call.block_table.shape[1]});

@@ -243,7 +243,16 @@ def fp8_fp4_paged_mqa_logits(
 
     def theirs():
         return _their_paged_mqa_logits(
-            q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, clean, dtype, indices
+            q,
+            kv_cache,
+            weights,
+            context_lens,
+            block_table,
+            schedule_meta,
+            max_context_len,
+            clean,
+            dtype,
+            indices,
         )
 
     native = _fp8_paged_mqa_logits(
