@@ -303,13 +303,16 @@ dw_status dw_context_set_pdl(dw_context* context, int on) {
 dw_status dw_context_notes(dw_context* context, char const* note, std::uint32_t* out) {
   return guarded([&] {
     std::string_view const wanted = &present(note, "note");
+    std::string known;
     for (int i = 0; i < static_cast<int>(Note::kCount); ++i) {
-      if (wanted == name_of(static_cast<Note>(i))) {
+      char const* const name = name_of(static_cast<Note>(i));
+      if (wanted == name) {
         present(out, "out") = context_of(context).backend().read_note(i);
         return;
       }
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", name);
     }
-    throw bad_argument("note", std::string(wanted), name_of(Note::kLossyScale));
+    throw bad_argument("note", std::string(wanted), known);
   });
 }
 
