@@ -90,6 +90,9 @@ void make_queries(MqaData& data, Random& random) {
       put(data.weights, 4 * (line * data.weights_pitch + head), weight);
       for (std::int64_t d = 0; d < what.dim; ++d)
         put(data.q, line * data.row_stride + head * data.head_stride + d, draw(random, what.data));
+      // NaN that only one head has.
+      if (what.data == DataKind::kHostile && line == 3 && head == 0)
+        put(data.q, line * data.row_stride + what.dim - 1, std::byte{0x7f});
     }
   }
 }
@@ -656,6 +659,11 @@ std::vector<MutationOutcome> mutate_mqa_case(Context& context, MqaCase const& wh
     judge(name, run_once(context, wrong).after);
   }
   return out;
+}
+
+Verdict judge_mqa_run(Context& context, MqaCase const& what, std::uint64_t seed) {
+  MqaData const data = make_mqa_data(what, seed, context.arch());
+  return judge_mqa(data, run_once(context, data).after);
 }
 
 std::vector<std::byte> mqa_bits(Context& context, MqaCase const& what, std::uint64_t seed) {

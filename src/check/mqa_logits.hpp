@@ -9,7 +9,7 @@
 
 namespace deepwell::check {
 
-/// kHostile: NaN keys and scales, infinite weights, ranges that are reversed or too long, entries of the block table that are no pages.
+/// kHostile: NaN keys, queries and scales, infinite weights, ranges that are reversed or too long, entries of the block table that are no pages.
 struct MqaCase {
   DataKind data = DataKind::kRandom;
   bool paged = false;
@@ -32,6 +32,10 @@ std::vector<MqaCase> mqa_cases(bool quick);
 Outcome run_mqa_case(Context& context, MqaCase const& what, std::uint64_t seed,
                      Schedules const& schedules = {});
 std::vector<MutationOutcome> mutate_mqa_case(Context& context, MqaCase const& what, std::uint64_t seed);
+
+/// The same once, for one schedule. Throws what the calls throw, and Error kDevice if an input changed or something else than
+/// expected was noted.
+Verdict judge_mqa_run(Context& context, MqaCase const& what, std::uint64_t seed);
 
 /// The result's memory after a call, for comparing launches bit for bit.
 std::vector<std::byte> mqa_bits(Context& context, MqaCase const& what, std::uint64_t seed);

@@ -96,7 +96,8 @@ struct MqaLogits {
     uint32 cur, next;
   };
 
-  /// The first unit from `from` on that has tiles. Lengths that change while the kernel runs may leave none: then the last one.
+  /// The first unit from `from` on that has tiles. Lengths that change while the kernel runs may leave none: then the last one, and
+  /// one tile, so that the share comes to its end.
   __device__ static Unit open_unit(MqaArgs const& args, int from, int lane) {
     MqaWork const& work = args.work;
     int const units = work.requests * work.units_per_request;
@@ -119,7 +120,8 @@ struct MqaLogits {
     uint32 const lo = min_over_lanes(unit.mine.hi == 0 ? 0x7fffffff : unit.mine.lo);
     unit.range.hi = 0x7fffffff - min_over_lanes(0x7fffffff - unit.mine.hi);
     unit.range.lo = unit.range.hi == 0 ? 0 : lo & ~3u;
-    unit.tiles = mqa_tiles(unit.range);
+    int const tiles = mqa_tiles(unit.range);
+    unit.tiles = tiles > 0 ? tiles : 1;
     return unit;
   }
 
