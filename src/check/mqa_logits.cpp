@@ -8,8 +8,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 
 #include "base/error.hpp"
+#include "check/device.hpp"
 #include "checkpoint/quantise.hpp"
 #include "num/formats.hpp"
 #include "ops/mqa_logits/mqa_logits.hpp"
@@ -308,49 +310,27 @@ MqaData make_mqa_data(MqaCase const& what, std::uint64_t seed, Arch const& arch)
 
 // ---- runs ----
 
-TensorView view(DeviceAddress data, Dtype dtype, std::initializer_list<std::int64_t> shape,
-                std::initializer_list<std::int64_t> strides) {
-  TensorView out = contiguous_view(data, dtype, shape);
-  std::copy(strides.begin(), strides.end(), out.strides.begin());
-  return out;
-}
-
 /// The buffers of a case on a device.
 class OnDevice {
  public:
-  OnDevice(Context& context, MqaData const& data) : backend_(context.backend()) {
+  OnDevice(Context& context, MqaData const& data) {
     for (Buffer const* buffer : {&data.q, &data.keys, &data.scales, &data.weights, &data.starts, &data.ends,
                                  &data.table, &data.logits}) {
       host_.push_back(buffer);
-      DeviceAddress const at = buffer->bytes.empty() ? 0 : backend_.allocate(buffer->bytes.size());
-      if (at != 0) backend_.copy_to_device(at, buffer->bytes, nullptr);
-      device_.push_back(at);
+      device_.push_back(std::make_unique<DeviceBuffer>(context.backend(), *buffer));
     }
   }
-  ~OnDevice() {
-    for (DeviceAddress const at : device_) {
-      if (at != 0) backend_.release(at);
-    }
-  }
-  OnDevice(OnDevice const&) = delete;
 
-  DeviceAddress operator[](std::size_t i) const {
-    return device_[i] + static_cast<DeviceAddress>(host_[i]->start);
-  }
-  std::vector<std::byte> read(std::size_t i) const {
-    std::vector<std::byte> out(host_[i]->bytes.size());
-    if (!out.empty()) backend_.copy_to_host(out, device_[i], nullptr);
-    return out;
-  }
+  DeviceAddress operator[](std::size_t i) const { return device_[i]->tensor(); }
+  std::vector<std::byte> logits() const { return device_.back()->read(); }
   void check_inputs() const {
-    for (std::size_t i = 0; i < 7; ++i)
-      DW_CHECK(read(i) == host_[i]->bytes, kDevice, "input {} or the memory around it was written", i);
+    for (std::size_t i = 0; i + 1 < device_.size(); ++i)
+      check_unchanged(*device_[i], *host_[i], fmt::format("input {}", i).c_str());
   }
 
  private:
-  Backend& backend_;
   std::vector<Buffer const*> host_;
-  std::vector<DeviceAddress> device_;
+  std::vector<std::unique_ptr<DeviceBuffer>> device_;
 };
 
 enum Index : std::size_t { kQ, kKeys, kScales, kWeights, kStarts, kEnds, kTable, kLogits };
@@ -358,12 +338,12 @@ enum Index : std::size_t { kQ, kKeys, kScales, kWeights, kStarts, kEnds, kTable,
 void call(Context& context, MqaData const& data, OnDevice const& at) {
   MqaCase const& what = data.what;
   std::int64_t const lines = data.lines, heads = what.heads, dim = what.dim;
-  TensorView const weights = view(at[kWeights], Dtype::kF32, {lines, heads}, {data.weights_pitch, 1});
-  TensorView const logits = view(at[kLogits], Dtype::kF32, {lines, data.columns}, {data.pitch, 1});
+  TensorView const weights = strided_view(at[kWeights], Dtype::kF32, {lines, heads}, {data.weights_pitch, 1});
+  TensorView const logits = strided_view(at[kLogits], Dtype::kF32, {lines, data.columns}, {data.pitch, 1});
   if (!what.paged) {
     MqaLogitsCall call;
-    call.q = view(at[kQ], Dtype::kE4m3, {lines, heads, dim}, {data.row_stride, data.head_stride, 1});
-    call.keys = view(at[kKeys], Dtype::kE4m3, {what.keys, dim}, {data.keys_stride, 1});
+    call.q = strided_view(at[kQ], Dtype::kE4m3, {lines, heads, dim}, {data.row_stride, data.head_stride, 1});
+    call.keys = strided_view(at[kKeys], Dtype::kE4m3, {what.keys, dim}, {data.keys_stride, 1});
     call.scales = contiguous_view(at[kScales], Dtype::kF32, {what.keys});
     call.weights = weights;
     call.start = contiguous_view(at[kStarts], Dtype::kI32, {lines});
@@ -374,10 +354,10 @@ void call(Context& context, MqaData const& data, OnDevice const& at) {
     return fp8_mqa_logits(context, call);
   }
   PagedMqaLogitsCall call;
-  call.q = view(at[kQ], Dtype::kE4m3, {what.requests, what.rows, heads, dim},
-                {what.rows * data.row_stride, data.row_stride, data.head_stride, 1});
-  call.cache = view(at[kKeys], Dtype::kU8, {data.pages, what.page, 1, dim + 4},
-                    {data.keys_stride, dim + 4, dim + 4, 1});
+  call.q = strided_view(at[kQ], Dtype::kE4m3, {what.requests, what.rows, heads, dim},
+                        {what.rows * data.row_stride, data.row_stride, data.head_stride, 1});
+  call.cache = strided_view(at[kKeys], Dtype::kU8, {data.pages, what.page, 1, dim + 4},
+                            {data.keys_stride, dim + 4, dim + 4, 1});
   call.weights = weights;
   call.lengths = contiguous_view(at[kEnds], Dtype::kI32, {what.requests, what.rows});
   call.block_table = contiguous_view(at[kTable], Dtype::kI32, {what.requests, data.table_columns});
@@ -398,7 +378,7 @@ MqaResult run_once(Context& context, MqaData const& data) {
   for (std::size_t i = 0; i < before.size(); ++i) before[i] = backend.read_note(static_cast<int>(i));
   call(context, data, at);
   backend.synchronize(nullptr);
-  MqaResult out{.after = at.read(kLogits)};
+  MqaResult out{.after = at.logits()};
   for (std::size_t i = 0; i < before.size(); ++i) {
     std::uint32_t const noted = backend.read_note(static_cast<int>(i)) - before[i];
     DW_CHECK(noted == data.notes[i], kDevice, "{} was noted {} times, expected {}",

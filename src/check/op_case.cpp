@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "check/grouped.hpp"
 #include "check/layout.hpp"
 #include "check/mqa_logits.hpp"
 
@@ -11,7 +12,7 @@ namespace deepwell::check {
 namespace {
 
 using Cases = std::vector<OpCase> (*)(bool quick);
-constexpr Cases kOperations[] = {layout_op_cases, mqa_op_cases};
+constexpr Cases kOperations[] = {grouped_op_cases, layout_op_cases, mqa_op_cases};
 
 }  // namespace
 

@@ -11,6 +11,10 @@
 //   empty[stage]    W                                      lane 0 of each math warp, after    load warp
 //                                                          __syncwarp (W * 32: every lane)
 //   named 1         32 W threads                           math warps                         math warps (epilogue)
+//   named 2         32 (W + 1) threads                     math and load warps                both, between the products of one tile
+//
+// Groups (P.grouping): a CTA multiplies its rows of tokens with the matrix of their group; where rows of one tile belong to several
+// groups, with one after the other, and of each product it stores the rows that are that group's.
 //
 // Order of arithmetic, per element of d: k tiles in rising order; inside a tile the groups of k that share the outside factors,
 // in rising order: acc = fma(partial * factor_a, factor_b, acc).
@@ -24,12 +28,15 @@
 
 #include "deepwell/gemm.h"
 #include "deepwell/mma/target.cuh"
+#include "deepwell/notes.h"
 #include "deepwell/prim/epilogue.cuh"
 #include "deepwell/prim/fragments.cuh"
+#include "deepwell/prim/groups.cuh"
 #include "deepwell/prim/load_operand.cuh"
 #include "deepwell/prim/ring.cuh"
 #include "deepwell/prim/scales.cuh"
 #include "deepwell/ptx/mma.cuh"
+#include "deepwell/ptx/reduce.cuh"
 #include "deepwell/ptx/registers.cuh"
 
 namespace deepwell {
@@ -53,13 +60,18 @@ struct GemmMx {
       (!kXInside && P.x_gran_k == 32) || (!kYInside && P.y_gran_k == 32) ? 32 : 128;
   static constexpr int kGroups = kTileK / kOutsideK;
 
+  static constexpr bool kMoves = !Target::kBlockScaled && (P.x == Dtype::kE2m1 || P.y == Dtype::kE2m1);
   static constexpr Fragment form_of(Dtype operand) {
+    if (kMoves) return operand == Dtype::kE4m3 ? Fragment::kInterleaved : Fragment::kMoved;
     if (operand == Dtype::kE4m3) return Fragment::kBytes;
     if (kK64) return Fragment::kPacked;
     return Target::kBlockScaled && P.native_e2m1 ? Fragment::kContainers : Fragment::kWidened;
   }
   static constexpr Fragment kXForm = form_of(P.x);
   static constexpr Fragment kYForm = form_of(P.y);
+  // What the partial sums of moved e2m1 elements lack, as a factor of the scale of their operand.
+  static constexpr float kXFactor = kXForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
+  static constexpr float kYFactor = kYForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
   static constexpr Dtype kXMma = kXForm == Fragment::kContainers ? Dtype::kE2m1 : Dtype::kE4m3;
   static constexpr Dtype kYMma = kYForm == Fragment::kContainers ? Dtype::kE2m1 : Dtype::kE4m3;
 
@@ -77,6 +89,8 @@ struct GemmMx {
     int row, col;  // first row of x, first row of y
     int first_k_tile, num_k_tiles;
     int tile_index;  // over all batches
+    int token_rows;  // rows of a that count
+    int token_row;   // first row of a
   };
 
   __device__ static Work work_of(GemmArgs const& args) {
@@ -85,11 +99,57 @@ struct GemmMx {
     int const k_tiles = (args.k + kTileK - 1) / kTileK;
     int const first = blockIdx.y * args.k_tiles_per_split;
     int const left = k_tiles - first;
+    int const token_rows = P.swap ? args.y.rows : args.x.rows;
     return {.row = tile.row * P.tile_rows,
             .col = tile.col * P.tile_cols,
             .first_k_tile = first,
             .num_k_tiles = left < args.k_tiles_per_split ? left : args.k_tiles_per_split,
-            .tile_index = static_cast<int>(blockIdx.z * gridDim.x + blockIdx.x)};
+            .tile_index = static_cast<int>(blockIdx.z * gridDim.x + blockIdx.x),
+            .token_rows = P.grouping == Grouping::kMasked ? masked_rows(args, token_rows) : token_rows,
+            .token_row = P.swap ? tile.col * P.tile_cols : tile.row * P.tile_rows};
+  }
+
+  /// Of this batch's rows those that count.
+  __device__ static int masked_rows(GemmArgs const& args, int most) {
+    int const wanted = static_cast<int>(load_global_u32(args.layout + blockIdx.z));
+    int const rows = wanted < 0 ? 0 : wanted < most ? wanted : most;
+    if (rows != wanted && blockIdx.x == 0 && threadIdx.x == 0)
+      add_relaxed_gpu(args.notes + static_cast<int>(Note::kBadGroupSize), 1);
+    return rows;
+  }
+
+  /// Writes the groups of the tile's rows to shared memory; by one warp.
+  __device__ static void find_groups(GemmArgs const& args, SmemAddr smem, Work const& work) {
+    GroupIds const ids{.ids = args.layout, .rows = work.token_rows, .groups = args.groups};
+    uint32 const invalid =
+        find_owners<tile_m(P)>(smem + kSmem.owners, ids, work.token_row, args.block, lane_id());
+    // One CTA of those that share these rows notes them.
+    uint32 const sum = sum_over_lanes((P.swap ? work.row : work.col) == 0 ? invalid : 0);
+    if (sum != 0 && lane_id() == 0) add_relaxed_gpu(args.notes + static_cast<int>(Note::kBadGroupId), sum);
+  }
+
+  // The matrix of b of the tile's first product, and of the one after `group`; kNoGroup when there is none.
+  __device__ static uint32 first_product(SmemAddr smem, Work const& work, int lane) {
+    if constexpr (P.grouping == Grouping::kContiguous) {
+      return next_group<tile_m(P)>(smem + kSmem.owners, kNoGroup, lane);
+    } else if constexpr (P.grouping == Grouping::kMasked) {
+      return work.token_row < work.token_rows ? blockIdx.z : kNoGroup;
+    } else {
+      return blockIdx.z;
+    }
+  }
+  __device__ static uint32 next_product(SmemAddr smem, uint32 group, int lane) {
+    if constexpr (P.grouping == Grouping::kContiguous) {
+      return next_group<tile_m(P)>(smem + kSmem.owners, group, lane);
+    } else {
+      return kNoGroup;
+    }
+  }
+
+  /// Between two products: the ring's memory held staged sums, and goes back to asynchronous copies.
+  __device__ static void between_products() {
+    fence_proxy_async_shared();
+    barrier_sync(2, 32 * (kMathWarps + 1));
   }
 
   __device__ static void run(GemmArgs const& args) {
@@ -107,6 +167,10 @@ struct GemmMx {
     grid_dependency_wait();
     grid_launch_dependents();
     Work const work = work_of(args);
+    if constexpr (P.grouping == Grouping::kContiguous) {
+      if (threadIdx.x < 32) find_groups(args, smem, work);
+      barrier_sync(0, kThreads);
+    }
     if (threadIdx.x / 32 >= kMathWarps) {
       if constexpr (moves_registers(P)) registers_decrease<72>();
       if (threadIdx.x / 32 == kMathWarps) load_role(args, smem, work);
@@ -144,7 +208,6 @@ struct GemmMx {
 
   __device__ static void load_role(GemmArgs const& args, SmemAddr smem, Work const& work) {
     int const lane = lane_id();
-    int const batch = blockIdx.z;
     bool const words = args.x.scale_source == Source::kWords || args.y.scale_source == Source::kWords;
     bool const plain = any_plain(args);
     uint32 bytes = 0;
@@ -155,19 +218,26 @@ struct GemmMx {
     if (lane == 0 && args.x.data_source == Source::kTma) prefetch_tensor_map(&args.x.data_map);
     if (lane == 0 && args.y.data_source == Source::kTma) prefetch_tensor_map(&args.y.data_map);
     RingPosition<P.stages> at;
-    for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
-      SmemAddr const full = smem + kSmem.full + 8 * at.stage;
-      mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
-      if (lane == 0) mbarrier_arrive_expect_tx(full, bytes);
-      int const k_tile = work.first_k_tile + i;
-      load_operand<P.x, P.x_scale, P.x_gran_k, P.tile_rows>(
-          args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
-          smem + kSmem.scale_x + at.stage * kScaleXPitch, full, work.row, k_tile, batch, args.k, lane);
-      load_operand<P.y, P.y_scale, P.y_gran_k, P.tile_cols>(
-          args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
-          smem + kSmem.scale_y + at.stage * kScaleYPitch, full, work.col, k_tile, batch, args.k, lane);
-      if (words) cp_async_mbarrier_arrive(full);
-      if (plain) mbarrier_arrive(full);
+    for (uint32 group = first_product(smem, work, lane); group != kNoGroup;) {
+      int const tokens = P.grouping == Grouping::kContiguous ? 0 : static_cast<int>(group);
+      int const x_batch = P.swap ? static_cast<int>(group) : tokens;
+      int const y_batch = P.swap ? tokens : static_cast<int>(group);
+      for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
+        SmemAddr const full = smem + kSmem.full + 8 * at.stage;
+        mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
+        if (lane == 0) mbarrier_arrive_expect_tx(full, bytes);
+        int const k_tile = work.first_k_tile + i;
+        load_operand<P.x, P.x_scale, P.x_gran_k, P.tile_rows>(
+            args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
+            smem + kSmem.scale_x + at.stage * kScaleXPitch, full, work.row, k_tile, x_batch, args.k, lane);
+        load_operand<P.y, P.y_scale, P.y_gran_k, P.tile_cols>(
+            args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
+            smem + kSmem.scale_y + at.stage * kScaleYPitch, full, work.col, k_tile, y_batch, args.k, lane);
+        if (words) cp_async_mbarrier_arrive(full);
+        if (plain) mbarrier_arrive(full);
+      }
+      group = next_product(smem, group, lane);
+      if (P.grouping == Grouping::kContiguous && group != kNoGroup) between_products();
     }
   }
 
@@ -189,25 +259,29 @@ struct GemmMx {
     int const lane = lane_id();
     int const row = warp / P.warps_cols * (P.tile_rows / P.warps_rows);
     int const col = warp % P.warps_cols * (P.tile_cols / P.warps_cols);
-    Accumulators acc = {};
     RingPosition<P.stages> at;
-    for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
-      int const k_tile = work.first_k_tile + i;
-      int const left = args.k / kStepK - 4 * k_tile;
-      Stage const stage{.x = smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
-                        .y = smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
-                        .scale_x = smem + kSmem.scale_x + at.stage * kScaleXPitch,
-                        .scale_y = smem + kSmem.scale_y + at.stage * kScaleYPitch,
-                        .k_tile = k_tile,
-                        .steps = left < 4 ? left : 4,
-                        .row = row,
-                        .col = col,
-                        .lane = lane};
-      mbarrier_wait(smem + kSmem.full + 8 * at.stage, at.phase);
-      multiply_stage(acc, stage);
-      release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
+    for (uint32 group = first_product(smem, work, lane); group != kNoGroup;) {
+      Accumulators acc = {};
+      for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
+        int const k_tile = work.first_k_tile + i;
+        int const left = args.k / kStepK - 4 * k_tile;
+        Stage const stage{.x = smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
+                          .y = smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
+                          .scale_x = smem + kSmem.scale_x + at.stage * kScaleXPitch,
+                          .scale_y = smem + kSmem.scale_y + at.stage * kScaleYPitch,
+                          .k_tile = k_tile,
+                          .steps = left < 4 ? left : 4,
+                          .row = row,
+                          .col = col,
+                          .lane = lane};
+        mbarrier_wait(smem + kSmem.full + 8 * at.stage, at.phase);
+        multiply_stage(acc, stage);
+        release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
+      }
+      finish(args, smem, work, acc, row, col, lane, group);
+      group = next_product(smem, group, lane);
+      if (P.grouping == Grouping::kContiguous && group != kNoGroup) between_products();
     }
-    finish(args, smem, work, acc, row, col, lane);
   }
 
   // Scale words as the MMA takes them: two x tiles share a word per lane (lanes t = 0, 1 hold rows g, g + 8 of the even tile,
@@ -327,9 +401,16 @@ struct GemmMx {
     }
   }
 
-  template <ScaleKind kKind>
+  /// Two factors whose product is `scale` times what moved elements lack.
+  template <ScaleKind kKind, Fragment kForm>
   __device__ static HalfPowers halves_of(uint32 scale) {
-    return kKind == ScaleKind::kF32 ? half_scales(scale) : half_powers(scale);
+    HalfPowers halves = kKind == ScaleKind::kF32 ? half_scales(scale) : half_powers(scale);
+    if constexpr (kForm == Fragment::kMoved) {
+      static_assert(kMovedE2m1 == 8.0f * 8.0f);
+      halves.lower *= 8.0f;
+      halves.upper *= 8.0f;
+    }
+    return halves;
   }
 
   /// acc = fma(partial * factor_a, factor_b, acc) with the factors that stand outside.
@@ -341,12 +422,91 @@ struct GemmMx {
     } else if constexpr (P.x_scale == ScaleKind::kF32 && P.y_scale == ScaleKind::kF32) {
       float const x = Target::kBlockScaled ? factor_beside_exponent(scale_x) : bits_to_f32(scale_x);
       float const y = Target::kBlockScaled ? factor_beside_exponent(scale_y) : bits_to_f32(scale_y);
+      if constexpr (kMoves) partial *= kXFactor * kYFactor;
       return P.swap ? fma_rn(partial * y, x, acc) : fma_rn(partial * x, y, acc);
     } else {
-      HalfPowers const x = halves_of<P.x_scale>(scale_x);
-      HalfPowers const y = halves_of<P.y_scale>(scale_y);
+      HalfPowers const x = halves_of<P.x_scale, kXForm>(scale_x);
+      HalfPowers const y = halves_of<P.y_scale, kYForm>(scale_y);
       float const with_x = x.lower * y.upper, with_y = y.lower * x.upper;
       return P.swap ? fma_rn(partial * with_y, with_x, acc) : fma_rn(partial * with_x, with_y, acc);
+    }
+  }
+
+  // Scales of a warp's rows and columns for one stage, in registers, on targets whose MMA takes none. Where all are moderate, from
+  // 2^-63 to 2^64, no product of two of them and a partial sum leaves FP32's range before the result does, and they act as they
+  // are: the same bits as with halves, in a third of the instructions.
+  static constexpr bool kOneWord =
+      scale_words(P.x_scale, P.x_gran_k) == 1 && scale_words(P.y_scale, P.y_gran_k) == 1;
+  static constexpr bool kInRegisters = !Target::kBlockScaled && kOneWord;
+  struct OutsideWords {
+    uint32 x[kXTiles][2], y[kYTiles][2];
+    bool moderate;
+  };
+
+  /// The word as factors are taken from it; clears `moderate` if one of its scales is not.
+  template <ScaleKind kKind, int kGranK, Fragment kForm>
+  __device__ static uint32 outside_word(uint32 word, Stage const& stage, bool& moderate) {
+    constexpr uint32 kTop = kKind == ScaleKind::kF32 ? 0x40000000u : 0x80808080u;  // of each exponent
+    if constexpr (kKind == ScaleKind::kUe8m0) word = step_scales<kGranK>(word, stage.k_tile, stage.steps);
+    if (((word ^ word << 1) & kTop) != kTop) moderate = false;
+    if constexpr (kForm == Fragment::kMoved) word += kKind == ScaleKind::kF32 ? 6u << 23 : 0x06060606u;
+    return word;
+  }
+
+  __device__ static OutsideWords load_outside_words(Stage const& stage) {
+    OutsideWords words{};
+    if constexpr (kInRegisters) {
+      int const g = stage.lane / 4;
+      int const t = stage.lane % 4;
+      bool moderate = true;
+#pragma unroll
+      for (int i = 0; i < kXTiles; ++i) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          uint32 const word = load_shared_u32(stage.scale_x + 4 * (stage.row + 16 * i + g + 8 * half));
+          words.x[i][half] = outside_word<P.x_scale, P.x_gran_k, kXForm>(word, stage, moderate);
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < kYTiles; ++j) {
+        load_shared_u32x2(words.y[j], stage.scale_y + 4 * (stage.col + 8 * j + 2 * t));
+#pragma unroll
+        for (uint32& word : words.y[j])
+          word = outside_word<P.y_scale, P.y_gran_k, kYForm>(word, stage, moderate);
+      }
+      words.moderate = all_lanes(moderate);
+    }
+    return words;
+  }
+
+  /// The factor of one group of k.
+  template <ScaleKind kKind, int kGranK, int kGroup>
+  __device__ static float moderate_factor(uint32 word) {
+    constexpr int kByte = kGranK == 128 ? 0 : kGroup * (4 / kGroups);
+    if constexpr (kKind == ScaleKind::kF32) {
+      return bits_to_f32(word);
+    } else if constexpr (kByte == 3) {
+      return bits_to_f32(word >> 1 & 0x7f800000u);
+    } else {
+      return bits_to_f32(word << (23 - 8 * kByte) & 0x7f800000u);
+    }
+  }
+
+  template <int kGroup>
+  __device__ static void promote_moderate(float (&acc)[kYTiles][4], float const (&partial)[kYTiles][4],
+                                          uint32 const (&words_x)[2], uint32 const (&words_y)[kYTiles][2]) {
+    float x[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      x[half] = moderate_factor<P.x_scale, P.x_gran_k, kGroup>(words_x[half]);
+#pragma unroll
+    for (int j = 0; j < kYTiles; ++j) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        float const y = moderate_factor<P.y_scale, P.y_gran_k, kGroup>(words_y[j][e % 2]);
+        acc[j][e] = P.swap ? fma_rn(partial[j][e] * y, x[e / 2], acc[j][e])
+                           : fma_rn(partial[j][e] * x[e / 2], y, acc[j][e]);
+      }
     }
   }
 
@@ -355,6 +515,7 @@ struct GemmMx {
   __device__ static void multiply_scaled(Accumulators& acc, Stage const& stage, ScaleWords const& words,
                                          bool inside) {
     constexpr int kStepsPerGroup = 4 / kGroups;
+    OutsideWords const outside = load_outside_words(stage);
     uint32 y[kYTiles][kSteps][2];
 #pragma unroll
     for (int j = 0; j < kYTiles; ++j)
@@ -379,6 +540,8 @@ struct GemmMx {
 #pragma unroll
             for (int e = 0; e < 4; ++e) acc[kI][j][e] = partial[j][e];
           }
+        } else if (kInRegisters && outside.moderate) {
+          promote_moderate<kGroup>(acc[kI], partial, outside.x[kI], outside.y);
         } else {
           promote_tiles(acc[kI], partial, stage, stage.row + 16 * kI, kGroup);
         }
@@ -417,16 +580,18 @@ struct GemmMx {
 
   /// Sums to d, through shared memory that the ring no longer needs.
   __device__ static void finish(GemmArgs const& args, SmemAddr smem, Work const& work,
-                                Accumulators const& acc, int row, int col, int lane) {
+                                Accumulators const& acc, int row, int col, int lane, uint32 group) {
     using D = Epilogue<P>;
-    int const m = P.swap ? work.col : work.row;
+    int const m = work.token_row;
     int const n = P.swap ? work.row : work.col;
     typename D::Place const place{.m = m,
                                   .n = n,
-                                  .rows_left = (P.swap ? args.y.rows : args.x.rows) - m,
+                                  .rows_left = work.token_rows - m,
                                   .cols_left = (P.swap ? args.x.rows : args.y.rows) - n,
                                   .tile_index = work.tile_index,
-                                  .batch = static_cast<int>(blockIdx.z)};
+                                  .batch = static_cast<int>(blockIdx.z),
+                                  .owners = smem + kSmem.owners,
+                                  .group = group};
     barrier_sync(1, D::kThreads);  // every math warp has read its last stage
     D::stage(acc, smem + kSmem.d, row, col, lane);
     barrier_sync(1, D::kThreads);

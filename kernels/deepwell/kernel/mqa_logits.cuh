@@ -25,7 +25,9 @@
 #include "deepwell/prim/mqa_work.cuh"
 #include "deepwell/prim/ring.cuh"
 #include "deepwell/ptx/async_copy.cuh"
+#include "deepwell/ptx/reduce.cuh"
 #include "deepwell/ptx/registers.cuh"
+#include "deepwell/ptx/warp.cuh"
 
 namespace deepwell {
 
@@ -105,7 +107,7 @@ struct MqaLogits {
     for (int base = from; base < units; base += 32) {
       int const mine = base + lane;
       bool const has = mine < units && mqa_tiles(mqa_unit_range<P.paged>(work, mine, nullptr)) > 0;
-      uint32 const found = min_over_lanes(has ? mine : 0x7fffffff);
+      uint32 const found = minimum_over_lanes(has ? mine : 0x7fffffff);
       if (found != 0x7fffffff) {
         unit.index = found;
         break;
@@ -117,8 +119,8 @@ struct MqaLogits {
     bool clipped;
     unit.mine = {0, 0};
     if (lane < unit.count) unit.mine = mqa_row_range<P.paged>(work, unit.request, unit.first + lane, clipped);
-    uint32 const lo = min_over_lanes(unit.mine.hi == 0 ? 0x7fffffff : unit.mine.lo);
-    unit.range.hi = 0x7fffffff - min_over_lanes(0x7fffffff - unit.mine.hi);
+    uint32 const lo = minimum_over_lanes(unit.mine.hi == 0 ? 0x7fffffff : unit.mine.lo);
+    unit.range.hi = 0x7fffffff - minimum_over_lanes(0x7fffffff - unit.mine.hi);
     unit.range.lo = unit.range.hi == 0 ? 0 : lo & ~3u;
     int const tiles = mqa_tiles(unit.range);
     unit.tiles = tiles > 0 ? tiles : 1;
@@ -149,7 +151,7 @@ struct MqaLogits {
     Pages out{.present = 0};
 #pragma unroll
     for (int i = 0; i < kTilePages; ++i) {
-      out.page[i] = shuffle_from(unit.cur, first % 32 + i);
+      out.page[i] = shuffle(unit.cur, first % 32 + i);
       bool const wanted = first + i < pages_of(unit);
       if (wanted && out.page[i] < static_cast<uint32>(args.pages)) {
         out.present |= 1u << i;
@@ -218,7 +220,7 @@ struct MqaLogits {
         --left;
       }
       if (any_bytes) {
-        fence_shared_before_copies();  // that a later user of the stage may start
+        fence_proxy_async_shared();  // that a later user of the stage may start
         mbarrier_arrive(stage.full);
       }
     }

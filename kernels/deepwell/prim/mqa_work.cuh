@@ -4,8 +4,8 @@
 
 #include "deepwell/mqa_logits.h"
 #include "deepwell/ptx/memory.cuh"
-#include "deepwell/ptx/reduce.cuh"
 #include "deepwell/ptx/sync.cuh"
+#include "deepwell/ptx/warp.cuh"
 
 namespace deepwell {
 

@@ -16,9 +16,9 @@ __device__ __forceinline__ void warp_sync() { asm volatile("bar.warp.sync 0xffff
 /// fence.acq_rel.gpu (PTX ISA 9.7.13.4).
 __device__ __forceinline__ void fence_gpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
-/// fence.proxy.async.shared::cta (PTX ISA 9.7.13.4): this thread's accesses to shared memory come before copies that are ordered
-/// after it.
-__device__ __forceinline__ void fence_shared_before_copies() {
+/// fence.proxy.async (PTX ISA 9.7.13.4): orders this thread's accesses to shared memory before those of asynchronous copies that
+/// follow a barrier.
+__device__ __forceinline__ void fence_proxy_async_shared() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
