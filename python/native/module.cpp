@@ -890,7 +890,8 @@ PyMethodDef methods[] = {
      "fp8_fp4_gemm_nt(a, scale_a, b, scale_b, d, c, recipe, recipe_a, recipe_b, disable_ue8m0_cast) -> "
      "served"},
     {"grouped_gemm_nt", fast(grouped_gemm_nt), METH_FASTCALL,
-     "grouped_gemm_nt(a, scale_a, b, scale_b, d, layout, recipe, recipe_a, recipe_b, masked, rows) -> served"},
+     "grouped_gemm_nt(a, scale_a, b, scale_b, d, layout, recipe, recipe_a, recipe_b, masked, rows) -> "
+     "served"},
     {"grouped_gemm_alignment", fast(grouped_gemm_alignment), METH_FASTCALL,
      "grouped_gemm_alignment(rows, groups) -> rows"},
     {"fp8_einsum", fast(fp8_einsum), METH_FASTCALL,

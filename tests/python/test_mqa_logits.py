@@ -183,6 +183,7 @@ def test_schedule_shares_the_tiles():
 
 
 def test_what_does_not_fit_is_bounded_and_noted():
+    ref.forget_notes()
     q, cache, weights, lengths, table, longest, want = paged(heads=16, dim=32)
     table = table.clone()
     table[1, 0] = -3
