@@ -11,13 +11,14 @@ No result aliases an input. Every operator takes CUDA tensors, and CPU tensors w
   fp8_einsum(equation, a, a_scale, b, b_scale, out_dtype=bfloat16, c=None, recipe=(1, 128, 128)) -> d
   fp8_einsum_out(equation, a, a_scale, b, b_scale, d!, c=None, recipe=(1, 128, 128))
   deepseek_v4_fp8_einsum(a, a_scale, b, b_scale, out!, equation, recipe)
+  tf32_hc_prenorm_gemm(a, b, d!, sqr_sum!, num_splits=None)
   transform_scale(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m0_cast=False) -> scale
   fp8_mqa_logits(q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits=False) -> logits
   fp8_paged_mqa_logits(q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices=None) -> logits
   paged_mqa_logits_metadata(context_lens, block_kv, num_sms, indices=None) -> schedule_meta
 
-Shapes and dtypes are those of deep_gemm's fp8_fp4_gemm_nt, fp8_einsum, transform_sf_into_required_layout, fp8_fp4_mqa_logits,
-fp8_fp4_paged_mqa_logits and get_paged_mqa_logits_metadata. Rows of logits begin at multiples of 1024 bytes.
+Shapes and dtypes are those of deep_gemm's fp8_fp4_gemm_nt, fp8_einsum, tf32_hc_prenorm_gemm, transform_sf_into_required_layout,
+fp8_fp4_mqa_logits, fp8_fp4_paged_mqa_logits and get_paged_mqa_logits_metadata. Rows of logits begin at multiples of 1024 bytes.
 """
 
 from __future__ import annotations
@@ -298,6 +299,22 @@ def deepseek_v4_fp8_einsum(
     Also torch.ops.deepwell.deepseek_v4_fp8_einsum.
     """
     torch.ops.deepwell.deepseek_v4_fp8_einsum(a, a_scale, b, b_scale, out, equation, list(recipe))
+
+
+# ---- hyper-connections ----
+
+
+def _hc_prenorm(a, b, d, sqr_sum, num_splits=None) -> None:
+    if not _served(_runtime.tf32_hc_prenorm_gemm, a, b, d, sqr_sum, num_splits):
+        options = {} if num_splits is None else {"num_splits": num_splits}
+        _elsewhere("tf32_hc_prenorm_gemm")(a, b, d, sqr_sum, **options)
+
+
+_define(
+    "tf32_hc_prenorm_gemm(Tensor a, Tensor b, Tensor(d!) d, Tensor(s!) sqr_sum, int? num_splits=None) -> ()",
+    _hc_prenorm,
+    _writes_only,
+)
 
 
 # ---- scale layouts ----

@@ -13,6 +13,7 @@
 #include "jit/parallel.hpp"
 #include "jit/resource_use.hpp"
 #include "ops/gemm/gemm.hpp"
+#include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
 #include "ops/mqa_logits/mqa_logits.hpp"
 
@@ -55,6 +56,14 @@ Kernel kernel_of(MqaPlan const& plan, Arch const& arch) {
           smem_map(plan).total};
 }
 
+Kernel kernel_of(HcPrenormPlan const& plan, Arch const& arch) {
+  return {{.name = plan_name(plan),
+           .source = hc_prenorm_source(plan, arch),
+           .target = std::string(arch.target),
+           .entry = plan_name(plan)},
+          smem_map(plan).total};
+}
+
 Kernel mqa_schedule_kernel(Arch const& arch) {
   return {{.name = "mqa_schedule",
            .source = mqa_schedule_source(),
@@ -70,6 +79,7 @@ std::vector<Kernel> kernels_for(Arch const& arch, std::vector<GemmPlan> const& p
   kernels.push_back(mqa_schedule_kernel(arch));
   for (GemmPlan const& plan : plans) kernels.push_back(kernel_of(plan, arch));
   for (ScaleLayoutPlan const& plan : all_scale_layout_plans()) kernels.push_back(kernel_of(plan, arch));
+  for (HcPrenormPlan const& plan : all_hc_prenorm_plans(arch)) kernels.push_back(kernel_of(plan, arch));
   return kernels;
 }
 

@@ -8,6 +8,7 @@
 #include "base/thread_pool.hpp"
 #include "check/mqa_logits.hpp"
 #include "check/run.hpp"
+#include "kernel_mutations/hc_prenorm.hpp"
 #include "ops/gemm/gemm.hpp"
 #include "ops/layout/layout.hpp"
 
@@ -362,6 +363,7 @@ std::vector<NamedProgram> make_programs() {
       "two split-K GEMMs on one workspace, the second adds to the first's d, programmatic dependent launch",
       "gemm_mx 64x8 swap s5 split 4",
       std::make_shared<GemmThenGemm>(gemm(4, 64, 2048, packed, packed, kF32)));
+  for (NamedProgram& program : hc_prenorm_programs()) out.push_back(std::move(program));
   return out;
 }
 

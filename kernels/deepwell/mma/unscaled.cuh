@@ -22,7 +22,8 @@ struct UnscaledE4m3 {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         int const step = i / 2, row = i % 2;
-        cvt_e4m3x4_to_f16x2(bytes[i], a[4 * step + row], a[4 * step + 2 + row]);
+        a[4 * step + row] = cvt_f16x2_e4m3x2<false>(bytes[i]);
+        a[4 * step + 2 + row] = cvt_f16x2_e4m3x2<true>(bytes[i]);
       }
     } else {
 #pragma unroll
@@ -33,8 +34,11 @@ struct UnscaledE4m3 {
   /// Bytes 4 t .. + 3 and 16 + 4 t .. + 3 of column g -> what mma() takes.
   __device__ __forceinline__ static void prepare_b(uint32 const (&bytes)[2], uint32 (&b)[kWordsB]) {
     if constexpr (kF16) {
-      cvt_e4m3x4_to_f16x2(bytes[0], b[0], b[1]);
-      cvt_e4m3x4_to_f16x2(bytes[1], b[2], b[3]);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        b[2 * i] = cvt_f16x2_e4m3x2<false>(bytes[i]);
+        b[2 * i + 1] = cvt_f16x2_e4m3x2<true>(bytes[i]);
+      }
     } else {
       b[0] = bytes[0];
       b[1] = bytes[1];
@@ -44,8 +48,8 @@ struct UnscaledE4m3 {
   __device__ __forceinline__ static void mma(float (&d)[4], uint32 const (&a)[kWordsA],
                                              uint32 const (&b)[kWordsB]) {
     if constexpr (kF16) {
-      mma_f16_m16n8k16(d, {a[0], a[1], a[2], a[3]}, {b[0], b[1]});
-      mma_f16_m16n8k16(d, {a[4], a[5], a[6], a[7]}, {b[2], b[3]});
+      mma_f16_m16n8k16(d, a, b);
+      mma_f16_m16n8k16(d, a + 4, b + 2);
     } else {
       constexpr uint32 kOnes = 0x7f7f7f7fu;
       mma_mx_m16n8k32<Dtype::kE4m3, Dtype::kE4m3, 0, 0, 0, 0>(d, a, b, kOnes, kOnes);

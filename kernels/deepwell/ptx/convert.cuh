@@ -32,16 +32,28 @@ __device__ __forceinline__ float bits_to_f32(uint32 bits) {
   return value;
 }
 
-/// cvt.rn.f16x2.e4m3x2 (PTX ISA 9.7.9.22) of four e4m3: `low` gets the first two, `high` the others. Exact.
-__device__ __forceinline__ void cvt_e4m3x4_to_f16x2(uint32 bytes, uint32& low, uint32& high) {
-  asm("{\n"
-      ".reg .b16 first, second;\n"
-      "mov.b32 {first, second}, %2;\n"
-      "cvt.rn.f16x2.e4m3x2 %0, first;\n"
-      "cvt.rn.f16x2.e4m3x2 %1, second;\n"
-      "}"
-      : "=r"(low), "=r"(high)
-      : "r"(bytes));
+/// cvt.rn.f16x2.e4m3x2 (PTX ISA 9.7.9.22) of the lower or the upper half of four e4m3 elements; exact.
+template <bool kUpper>
+__device__ __forceinline__ uint32 cvt_f16x2_e4m3x2(uint32 bytes) {
+  uint32 result;
+  if constexpr (kUpper) {
+    asm("{\n"
+        ".reg .b16 low, high;\n"
+        "mov.b32 {low, high}, %1;\n"
+        "cvt.rn.f16x2.e4m3x2 %0, high;\n"
+        "}"
+        : "=r"(result)
+        : "r"(bytes));
+  } else {
+    asm("{\n"
+        ".reg .b16 low, high;\n"
+        "mov.b32 {low, high}, %1;\n"
+        "cvt.rn.f16x2.e4m3x2 %0, low;\n"
+        "}"
+        : "=r"(result)
+        : "r"(bytes));
+  }
+  return result;
 }
 
 /// max.NaN.f32 (PTX ISA 9.7.3.12) with zero: NaN stays NaN.

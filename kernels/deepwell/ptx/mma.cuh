@@ -14,8 +14,16 @@ __device__ __forceinline__ void mma_e4m3_m16n8k32(float (&d)[4], uint32 const (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// mma.sync.m16n8k8 of TF32: of each 32-bit operand the lower 13 bits are not looked at.
+__device__ __forceinline__ void mma_tf32_m16n8k8(float (&d)[4], uint32 const (&a)[4], uint32 const (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 /// mma.sync.m16n8k16 of f16 operands.
-__device__ __forceinline__ void mma_f16_m16n8k16(float (&d)[4], uint32 const (&a)[4], uint32 const (&b)[2]) {
+__device__ __forceinline__ void mma_f16_m16n8k16(float (&d)[4], uint32 const* a, uint32 const* b) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])

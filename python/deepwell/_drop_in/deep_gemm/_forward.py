@@ -42,7 +42,7 @@ SERVED = {
     "mqa_logits": True,  # FP8, ragged and paged
     "mqa_schedule": False,  # of ragged logits
     "sparse_mqa_logits": False,
-    "hc_prenorm": False,
+    "hc_prenorm": True,
     "skip_head_mid": False,
     "cublaslt": False,
     "mega": False,
@@ -60,7 +60,7 @@ _WHAT = {
     "mqa_logits": "this form of MQA logits",
     "mqa_schedule": "schedules of ragged MQA logits",
     "sparse_mqa_logits": "sparse MQA logits",
-    "hc_prenorm": "the hyper-connection GEMM",
+    "hc_prenorm": "this form of the hyper-connection GEMM",
     "skip_head_mid": "GEMMs that skip the middle of heads",
     "cublaslt": "cuBLASLt products",
     "mega": "mega kernels",
@@ -83,6 +83,9 @@ class NoRuntime:
         return False
 
     def fp8_einsum(self, *arguments: Any) -> bool:
+        return False
+
+    def tf32_hc_prenorm_gemm(self, *arguments: Any) -> bool:
         return False
 
     def transform_scale(self, *arguments: Any) -> None:
