@@ -99,7 +99,7 @@ DW_API char const* dw_context_target(dw_context* context);
 DW_API int dw_context_sm_count(dw_context* context);
 /* Programmatic dependent launch for all later launches. */
 DW_API dw_status dw_context_set_pdl(dw_context* context, int on);
-/* How often kernels noted `note` ("lossy_scale") on this device; no synchronisation. */
+/* How often kernels noted `note` ("lossy_scale", "clipped_keys", ...) on this device; no synchronisation. */
 DW_API dw_status dw_context_notes(dw_context* context, char const* note, uint32_t* out);
 /* DW_BAD_ARGUMENT, naming note and count, when kernels have noted something since the last call; else DW_OK. No synchronisation. */
 DW_API dw_status dw_context_raise_notes(dw_context* context);
@@ -212,6 +212,45 @@ DW_API dw_status dw_packed_scale_layout(dw_context* context, dw_tensor const* sc
 /* `out` has the type and shape that one of the two gives; scale may have any strides. */
 DW_API dw_status dw_write_scale_layout(dw_context* context, dw_tensor const* scale, dw_tensor const* out,
                                        void* stream);
+
+/* logits[i, j] = scale[j] * sum over heads of max(0, <q[i, h], key[j]>) * weights[i, h], float32, for the lightning indexer. Never NaN:
+ * -inf then. Lengths, ranges and block tables are bounded on the device; what was bounded is noted ("clipped_keys", "bad_page",
+ * "nan_logit"). */
+
+/* Row i sees keys start[i] <= j < end[i]. compressed: logits [rows, any], element [i, j - start[i]]; else [rows, keys], element [i, j].
+ * Elements outside of a row's keys are not written, or are -inf with `clean` (not compressed only). */
+typedef struct dw_mqa_logits_call {
+  size_t size;
+  dw_tensor const* q;             /* e4m3 [rows, heads, dim] */
+  dw_tensor const *kv, *kv_scale; /* e4m3 [keys, dim], float32 [keys] */
+  dw_tensor const* weights;       /* float32 [rows, heads] */
+  dw_tensor const *start, *end;   /* int32 [rows] */
+  dw_tensor const* logits;        /* float32, last stride 1 */
+  int compressed, clean;
+  void* stream;
+} dw_mqa_logits_call;
+DW_API dw_status dw_fp8_mqa_logits(dw_context* context, dw_mqa_logits_call const* call);
+
+/* Row request * next_n + t sees keys 0 <= j < context_lens[request, t] of its request. kv_cache: uint8 [pages, page, 1, dim + 4], pages
+ * anything apart; in a page all values [page, dim] come first, then all scales float32 [page]. */
+typedef struct dw_paged_mqa_logits_call {
+  size_t size;
+  dw_tensor const* q; /* e4m3 [requests, next_n, heads, dim] */
+  dw_tensor const* kv_cache;
+  dw_tensor const* weights;      /* float32 [requests * next_n, heads] */
+  dw_tensor const* context_lens; /* int32 [requests, next_n] */
+  dw_tensor const* block_table;  /* int32 [requests, any] */
+  dw_tensor const* schedule;     /* of dw_paged_mqa_logits_metadata, or NULL: advice that changes no logit */
+  dw_tensor const* indices;      /* int32 [requests] with next_n 1, or NULL: not needed */
+  dw_tensor const* logits;       /* float32 [requests * next_n, longest], last stride 1 */
+  void* stream;
+} dw_paged_mqa_logits_call;
+DW_API dw_status dw_fp8_paged_mqa_logits(dw_context* context, dw_paged_mqa_logits_call const* call);
+
+/* schedule: int32 [n + 1, 2], contiguous. page: keys of a page. indices may be NULL. */
+DW_API dw_status dw_paged_mqa_logits_metadata(dw_context* context, dw_tensor const* context_lens, int page,
+                                              dw_tensor const* indices, dw_tensor const* schedule,
+                                              void* stream);
 
 #ifdef __cplusplus
 }

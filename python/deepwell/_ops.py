@@ -13,9 +13,12 @@ No result aliases an input. Every operator takes CUDA tensors, and CPU tensors w
   deepseek_v4_fp8_einsum(a, a_scale, b, b_scale, out!, equation, recipe)
   tf32_hc_prenorm_gemm(a, b, d!, sqr_sum!, num_splits=None)
   transform_scale(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m0_cast=False) -> scale
+  fp8_mqa_logits(q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits=False) -> logits
+  fp8_paged_mqa_logits(q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices=None) -> logits
+  paged_mqa_logits_metadata(context_lens, block_kv, num_sms, indices=None) -> schedule_meta
 
-Shapes and dtypes are those of deep_gemm's fp8_fp4_gemm_nt, fp8_einsum, tf32_hc_prenorm_gemm and
-transform_sf_into_required_layout.
+Shapes and dtypes are those of deep_gemm's fp8_fp4_gemm_nt, fp8_einsum, tf32_hc_prenorm_gemm, transform_sf_into_required_layout,
+fp8_fp4_mqa_logits, fp8_fp4_paged_mqa_logits and get_paged_mqa_logits_metadata. Rows of logits begin at multiples of 1024 bytes.
 """
 
 from __future__ import annotations
@@ -364,4 +367,94 @@ _define(
     "bool disable_ue8m0_cast=False) -> Tensor",
     _transform,
     _transform_fake,
+)
+
+
+# ---- logits of the indexer ----
+
+
+def _ours(native, *arguments):
+    """What the native function returns; it is asked once more where the other DeepGEMM turns out not to load."""
+    result = native(*arguments)
+    return native(*arguments) if result is None and _other.other() is None else result
+
+
+def _as_logits(result: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Another DeepGEMM's logits in the strides of the fake implementation."""
+    return result if result.stride() == like.stride() else like.copy_(result)
+
+
+def _logits_like(q: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    pitch = _runtime.mqa_logits_pitch(columns)
+    return q.new_empty_strided((rows, columns), (pitch, 1), dtype=torch.float32)
+
+
+def _mqa_fake(q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits=False) -> torch.Tensor:
+    return _logits_like(q, q.shape[0], max_seqlen_k if max_seqlen_k else kv.shape[0])
+
+
+def _mqa(q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits=False) -> torch.Tensor:
+    arguments = (q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits)
+    logits = _ours(_runtime.fp8_mqa_logits, *arguments)
+    if logits is None:
+        import deep_gemm  # the drop-in knows the forms of its versions
+
+        logits = deep_gemm.fp8_fp4_mqa_logits(
+            (q, None), (kv, kv_scale), weights, start, end, clean_logits, max_seqlen_k
+        )
+        logits = _as_logits(logits, _mqa_fake(*arguments))
+    return logits
+
+
+_define(
+    "fp8_mqa_logits(Tensor q, Tensor kv, Tensor kv_scale, Tensor weights, Tensor start, Tensor end, int max_seqlen_k, "
+    "bool clean_logits=False) -> Tensor",
+    _mqa,
+    _mqa_fake,
+)
+
+
+def _paged_mqa_fake(
+    q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices=None
+) -> torch.Tensor:
+    return _logits_like(q, q.shape[0] * q.shape[1], max_context_len)
+
+
+def _paged_mqa(
+    q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices=None
+) -> torch.Tensor:
+    arguments = (q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices)
+    logits = _ours(_runtime.fp8_paged_mqa_logits, *arguments)
+    if logits is None:
+        import deep_gemm
+
+        logits = deep_gemm.fp8_fp4_paged_mqa_logits((q, None), *arguments[1:])
+        logits = _as_logits(logits, _paged_mqa_fake(*arguments))
+    return logits
+
+
+_define(
+    "fp8_paged_mqa_logits(Tensor q, Tensor kv_cache, Tensor weights, Tensor context_lens, Tensor block_table, "
+    "Tensor? schedule_meta, int max_context_len, Tensor? indices=None) -> Tensor",
+    _paged_mqa,
+    _paged_mqa_fake,
+)
+
+
+def _metadata_fake(context_lens, block_kv, num_sms, indices=None) -> torch.Tensor:
+    return context_lens.new_empty((num_sms + 1, 2), dtype=torch.int32)
+
+
+def _metadata(context_lens, block_kv, num_sms, indices=None) -> torch.Tensor:
+    schedule = _ours(_runtime.paged_mqa_logits_metadata, context_lens, block_kv, num_sms, indices)
+    if schedule is None:
+        options = {} if indices is None else {"indices": indices}
+        schedule = _elsewhere("get_paged_mqa_logits_metadata")(context_lens, block_kv, num_sms, **options)
+    return schedule
+
+
+_define(
+    "paged_mqa_logits_metadata(Tensor context_lens, int block_kv, int num_sms, Tensor? indices=None) -> Tensor",
+    _metadata,
+    _metadata_fake,
 )

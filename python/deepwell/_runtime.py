@@ -138,3 +138,91 @@ def _write_layout(scale: torch.Tensor, packed: bool) -> torch.Tensor | None:
     out = _laid_out(scale, layout)
     _native.write_scale_layout(scale, out)
     return out
+
+
+# ---- Logits of the indexer ----
+
+
+def mqa_logits_pitch(columns: int) -> int:
+    """Elements between rows of logits: rows begin at multiples of 1024 bytes, as DeepGEMM's do."""
+    return (columns + 255) // 256 * 256
+
+
+def _serves(q: torch.Tensor) -> bool:
+    """Raises BadArgumentError for a CPU tensor without an emulated device."""
+    if not isinstance(q, torch.Tensor):
+        raise errors.bad_type("q", type(q).__name__, "a torch.Tensor")
+    kind, index = _device_key(q)
+    return kind != 0 and _devices.decide(kind, index) != _devices.NOT_OURS
+
+
+def _new_logits(q: torch.Tensor, axes: int, columns: int) -> torch.Tensor:
+    """For a row for each of the first `axes` axes of q."""
+    rows = 1
+    for axis in range(min(axes, q.dim())):
+        rows *= q.shape[axis]
+    return torch.empty((rows, mqa_logits_pitch(columns)), dtype=torch.float32, device=q.device)[:, :columns]
+
+
+def _columns(name: str, value: int) -> int:
+    if value < 0:
+        raise errors.bad_argument(name, value, "a number of keys that is not negative")
+    return value
+
+
+def fp8_mqa_logits(
+    q: torch.Tensor,
+    kv: torch.Tensor,
+    kv_scale: torch.Tensor,
+    weights: torch.Tensor,
+    start: torch.Tensor,
+    end: torch.Tensor,
+    max_seqlen_k: int,
+    clean_logits: bool,
+) -> torch.Tensor | None:
+    """Logits [rows, max_seqlen_k], element [i, j - start[i]]; with max_seqlen_k 0 [rows, keys], element [i, j], and with
+    clean_logits -inf outside of a row's keys."""
+    if not _serves(q):
+        return None
+    if not isinstance(kv, torch.Tensor):
+        raise errors.bad_type("kv", type(kv).__name__, "a pair of tensors")
+    columns = _columns("max_seqlen_k", max_seqlen_k) or (kv.shape[0] if kv.dim() else 0)
+    logits = _new_logits(q, 1, columns)
+    compressed = max_seqlen_k > 0
+    _native.fp8_mqa_logits(q, kv, kv_scale, weights, start, end, compressed, clean_logits, logits)
+    return logits
+
+
+def fp8_paged_mqa_logits(
+    q: torch.Tensor,
+    kv_cache: torch.Tensor,
+    weights: torch.Tensor,
+    context_lens: torch.Tensor,
+    block_table: torch.Tensor,
+    schedule_meta: torch.Tensor | None,
+    max_context_len: int,
+    indices: torch.Tensor | None,
+) -> torch.Tensor | None:
+    """Logits [requests * next_n, max_context_len]."""
+    if not _serves(q):
+        return None
+    logits = _new_logits(q, 2, _columns("max_context_len", max_context_len))
+    _native.fp8_paged_mqa_logits(
+        q, kv_cache, weights, context_lens, block_table, schedule_meta, indices, logits
+    )
+    return logits
+
+
+def paged_mqa_logits_metadata(
+    context_lens: torch.Tensor, block_kv: int, num_sms: int, indices: torch.Tensor | None
+) -> torch.Tensor | None:
+    """int32 [num_sms + 1, 2]: where equal shares of the work begin."""
+    if not isinstance(context_lens, torch.Tensor):
+        raise errors.bad_type("context_lens", type(context_lens).__name__, "a torch.Tensor")
+    if not _serves(context_lens):
+        return None
+    if num_sms < 1:
+        raise errors.bad_argument("num_sms", num_sms, "at least 1")
+    schedule = torch.empty((num_sms + 1, 2), dtype=torch.int32, device=context_lens.device)
+    _native.paged_mqa_logits_metadata(context_lens, block_kv, indices, schedule)
+    return schedule

@@ -664,6 +664,95 @@ PyObject* write_scale_layout(PyObject*, PyObject* const* args, Py_ssize_t count)
   return finish(status);
 }
 
+// ---- Logits of the indexer ----
+
+/// (q, kv, kv_scale, weights, start, end, compressed, clean, logits) -> served.
+PyObject* fp8_mqa_logits(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (!check_count("fp8_mqa_logits", count, 9)) return nullptr;
+  TensorArgument q, kv, kv_scale, weights, start, end, logits;
+  Place place;
+  if (!q.read(args[0], "q") || !place.find(q.tensor)) return nullptr;
+  if (place.context == nullptr) Py_RETURN_FALSE;
+  if (!kv.read(args[1], "kv") || !kv_scale.read(args[2], "kv_scale") || !weights.read(args[3], "weights") ||
+      !start.read(args[4], "cu_seq_len_k_start") || !end.read(args[5], "cu_seq_len_k_end") ||
+      !logits.read(args[8], "logits")) {
+    return nullptr;
+  }
+  int const compressed = PyObject_IsTrue(args[6]), clean = PyObject_IsTrue(args[7]);
+  if (compressed < 0 || clean < 0) return nullptr;
+  dw_status status;
+  {
+    WithoutGil const without_gil;
+    dw_mqa_logits_call call{};
+    call.size = sizeof call;
+    call.q = q.pointer();
+    call.kv = kv.pointer();
+    call.kv_scale = kv_scale.pointer();
+    call.weights = weights.pointer();
+    call.start = start.pointer();
+    call.end = end.pointer();
+    call.logits = logits.pointer();
+    call.compressed = compressed;
+    call.clean = clean;
+    call.stream = place.stream;
+    status = dw_fp8_mqa_logits(place.context, &call);
+  }
+  return finish(status);
+}
+
+/// (q, kv_cache, weights, context_lens, block_table, schedule_meta or None, indices or None, logits) -> served.
+PyObject* fp8_paged_mqa_logits(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (!check_count("fp8_paged_mqa_logits", count, 8)) return nullptr;
+  TensorArgument q, kv_cache, weights, context_lens, block_table, schedule, indices, logits;
+  Place place;
+  if (!q.read(args[0], "q") || !place.find(q.tensor)) return nullptr;
+  if (place.context == nullptr) Py_RETURN_FALSE;
+  if (!kv_cache.read(args[1], "kv_cache") || !weights.read(args[2], "weights") ||
+      !context_lens.read(args[3], "context_lens") || !block_table.read(args[4], "block_table") ||
+      !schedule.read_optional(args[5], "schedule_meta") || !indices.read_optional(args[6], "indices") ||
+      !logits.read(args[7], "logits")) {
+    return nullptr;
+  }
+  dw_status status;
+  {
+    WithoutGil const without_gil;
+    dw_paged_mqa_logits_call call{};
+    call.size = sizeof call;
+    call.q = q.pointer();
+    call.kv_cache = kv_cache.pointer();
+    call.weights = weights.pointer();
+    call.context_lens = context_lens.pointer();
+    call.block_table = block_table.pointer();
+    call.schedule = schedule.pointer();
+    call.indices = indices.pointer();
+    call.logits = logits.pointer();
+    call.stream = place.stream;
+    status = dw_fp8_paged_mqa_logits(place.context, &call);
+  }
+  return finish(status);
+}
+
+/// (context_lens, block_kv, indices or None, schedule) -> served.
+PyObject* paged_mqa_logits_metadata(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (!check_count("paged_mqa_logits_metadata", count, 4)) return nullptr;
+  TensorArgument context_lens, indices, schedule;
+  Place place;
+  int page = 0;
+  if (!context_lens.read(args[0], "context_lens") || !place.find(context_lens.tensor)) return nullptr;
+  if (place.context == nullptr) Py_RETURN_FALSE;
+  if (!read_int(args[1], "block_kv", &page) || !indices.read_optional(args[2], "indices") ||
+      !schedule.read(args[3], "schedule")) {
+    return nullptr;
+  }
+  dw_status status;
+  {
+    WithoutGil const without_gil;
+    status = dw_paged_mqa_logits_metadata(place.context, context_lens.pointer(), page, indices.pointer(),
+                                          schedule.pointer(), place.stream);
+  }
+  return finish(status);
+}
+
 // ---- Contexts and settings ----
 
 PyObject* setup(PyObject*, PyObject* const* args, Py_ssize_t count) {
@@ -833,7 +922,8 @@ PyMethodDef methods[] = {
      "fp8_fp4_gemm_nt(a, scale_a, b, scale_b, d, c, recipe, recipe_a, recipe_b, disable_ue8m0_cast) -> "
      "served"},
     {"grouped_gemm_nt", fast(grouped_gemm_nt), METH_FASTCALL,
-     "grouped_gemm_nt(a, scale_a, b, scale_b, d, layout, recipe, recipe_a, recipe_b, masked, rows) -> served"},
+     "grouped_gemm_nt(a, scale_a, b, scale_b, d, layout, recipe, recipe_a, recipe_b, masked, rows) -> "
+     "served"},
     {"grouped_gemm_alignment", fast(grouped_gemm_alignment), METH_FASTCALL,
      "grouped_gemm_alignment(rows, groups) -> rows"},
     {"fp8_einsum", fast(fp8_einsum), METH_FASTCALL,
@@ -850,6 +940,14 @@ PyMethodDef methods[] = {
      "column_scale_layout(scale, packed) -> as required_scale_layout"},
     {"write_scale_layout", fast(write_scale_layout), METH_FASTCALL,
      "write_scale_layout(scale, out) -> served"},
+    {"fp8_mqa_logits", fast(fp8_mqa_logits), METH_FASTCALL,
+     "fp8_mqa_logits(q, kv, kv_scale, weights, start, end, compressed, clean, logits) -> served"},
+    {"fp8_paged_mqa_logits", fast(fp8_paged_mqa_logits), METH_FASTCALL,
+     "fp8_paged_mqa_logits(q, kv_cache, weights, context_lens, block_table, schedule_meta, indices, logits) "
+     "-> "
+     "served"},
+    {"paged_mqa_logits_metadata", fast(paged_mqa_logits_metadata), METH_FASTCALL,
+     "paged_mqa_logits_metadata(context_lens, block_kv, indices, schedule) -> served"},
     {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef definition = {PyModuleDef_HEAD_INIT,

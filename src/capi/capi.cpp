@@ -19,6 +19,7 @@
 #include "ops/gemm/grouped.hpp"
 #include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
+#include "ops/mqa_logits/mqa_logits.hpp"
 
 struct dw_context {
   explicit dw_context(std::string_view device) : context(device) {}
@@ -313,13 +314,16 @@ dw_status dw_context_set_pdl(dw_context* context, int on) {
 dw_status dw_context_notes(dw_context* context, char const* note, std::uint32_t* out) {
   return guarded([&] {
     std::string_view const wanted = &present(note, "note");
+    std::string known;
     for (int i = 0; i < static_cast<int>(Note::kCount); ++i) {
-      if (wanted == name_of(static_cast<Note>(i))) {
+      char const* const name = name_of(static_cast<Note>(i));
+      if (wanted == name) {
         present(out, "out") = context_of(context).backend().read_note(i);
         return;
       }
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", name);
     }
-    throw bad_argument("note", std::string(wanted), name_of(Note::kLossyScale));
+    throw bad_argument("note", std::string(wanted), known);
   });
 }
 
@@ -511,5 +515,73 @@ dw_status dw_write_scale_layout(dw_context* context, dw_tensor const* scale, dw_
     TensorView to = view_of(device, out, "out");
     run_staged(device, stream, {{"scale", scale, &from}, {"out", out, &to, true}},
                [&] { write_scale_layout(device, from, to, stream); });
+  });
+}
+
+dw_status dw_fp8_mqa_logits(dw_context* context, dw_mqa_logits_call const* given) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_mqa_logits_call const& call = sized(given, "call");
+    MqaLogitsCall mqa;
+    mqa.q = view_of(device, call.q, "q");
+    mqa.keys = view_of(device, call.kv, "kv");
+    mqa.scales = view_of(device, call.kv_scale, "kv_scale");
+    mqa.weights = view_of(device, call.weights, "weights");
+    mqa.start = view_of(device, call.start, "cu_seq_len_k_start");
+    mqa.end = view_of(device, call.end, "cu_seq_len_k_end");
+    mqa.logits = view_of(device, call.logits, "logits");
+    mqa.compressed = call.compressed != 0;
+    mqa.clean = call.clean != 0;
+    mqa.stream = call.stream;
+    run_staged(device, call.stream,
+               {{"q", call.q, &mqa.q},
+                {"kv", call.kv, &mqa.keys},
+                {"kv_scale", call.kv_scale, &mqa.scales},
+                {"weights", call.weights, &mqa.weights},
+                {"cu_seq_len_k_start", call.start, &mqa.start},
+                {"cu_seq_len_k_end", call.end, &mqa.end},
+                {"logits", call.logits, &mqa.logits, true}},
+               [&] { fp8_mqa_logits(device, mqa); });
+  });
+}
+
+dw_status dw_fp8_paged_mqa_logits(dw_context* context, dw_paged_mqa_logits_call const* given) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_paged_mqa_logits_call const& call = sized(given, "call");
+    PagedMqaLogitsCall mqa;
+    mqa.q = view_of(device, call.q, "q");
+    mqa.cache = view_of(device, call.kv_cache, "kv_cache");
+    mqa.weights = view_of(device, call.weights, "weights");
+    mqa.lengths = view_of(device, call.context_lens, "context_lens");
+    mqa.block_table = view_of(device, call.block_table, "block_table");
+    mqa.schedule = optional_view(device, call.schedule, "schedule_meta");
+    mqa.indices = optional_view(device, call.indices, "indices");
+    mqa.logits = view_of(device, call.logits, "logits");
+    mqa.stream = call.stream;
+    run_staged(device, call.stream,
+               {{"q", call.q, &mqa.q},
+                {"kv_cache", call.kv_cache, &mqa.cache},
+                {"weights", call.weights, &mqa.weights},
+                {"context_lens", call.context_lens, &mqa.lengths},
+                {"block_table", call.block_table, &mqa.block_table},
+                {"logits", call.logits, &mqa.logits, true}},
+               [&] { fp8_paged_mqa_logits(device, mqa); });
+  });
+}
+
+dw_status dw_paged_mqa_logits_metadata(dw_context* context, dw_tensor const* context_lens, int page,
+                                       dw_tensor const* indices, dw_tensor const* schedule, void* stream) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    MqaScheduleCall call;
+    call.lengths = view_of(device, context_lens, "context_lens");
+    call.indices = optional_view(device, indices, "indices");
+    call.page = page;
+    call.schedule = view_of(device, schedule, "schedule");
+    call.stream = stream;
+    run_staged(device, stream,
+               {{"context_lens", context_lens, &call.lengths}, {"schedule", schedule, &call.schedule, true}},
+               [&] { paged_mqa_logits_schedule(device, call); });
   });
 }

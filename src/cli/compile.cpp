@@ -15,6 +15,7 @@
 #include "jit/parallel.hpp"
 #include "jit/resource_use.hpp"
 #include "ops/gemm/gemm.hpp"
+#include "ops/mqa_logits/mqa_logits.hpp"
 
 namespace deepwell {
 namespace {
@@ -72,6 +73,19 @@ std::vector<jit::CompileRequest> requests_of(CompileOptions const& options, Arch
                         .entry = plan_name(plan),
                         .line_info = options.line_info});
   }
+  if (options.n != 0 || options.k != 0) return requests;
+  for (MqaPlan const& plan : options.set == "all" ? all_mqa_plans(arch) : representative_mqa_plans(arch)) {
+    requests.push_back({.name = plan_name(plan),
+                        .source = mqa_source(plan, arch),
+                        .target = std::string(arch.target),
+                        .entry = plan_name(plan),
+                        .line_info = options.line_info});
+  }
+  requests.push_back({.name = "mqa_schedule",
+                      .source = mqa_schedule_source(),
+                      .target = std::string(arch.target),
+                      .entry = "mqa_schedule",
+                      .line_info = options.line_info});
   return requests;
 }
 

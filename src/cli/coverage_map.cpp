@@ -10,6 +10,7 @@
 #include "ops/gemm/gemm.hpp"
 #include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
+#include "ops/mqa_logits/mqa_logits.hpp"
 
 namespace deepwell {
 namespace {
@@ -103,6 +104,25 @@ bool serves_scale_layouts(Arch const& arch) {
   return true;
 }
 
+/// Logits of 64 heads of 128, of one row and of many, whose ring of keys fits the target.
+bool serves_mqa(Arch const& arch, bool paged, int page) {
+  for (std::int64_t const rows : {1, 2, 4096}) {
+    MqaShape const shape{.paged = paged, .rows = rows, .heads = 64, .dim = 128, .page = page};
+    if (!accepts_mqa(shape, arch).accepted() || smem_map(mqa_plan(shape, arch)).total > arch.smem_per_cta)
+      return false;
+  }
+  return true;
+}
+
+bool serves_mqa_logits(Arch const& arch) { return serves_mqa(arch, false, 0); }
+
+bool serves_paged_mqa_logits(Arch const& arch) {
+  for (int const page : {32, 64, 128}) {
+    if (!serves_mqa(arch, true, page)) return false;
+  }
+  return true;
+}
+
 /// One token and many, whole and in any number of splits that serving code asks for.
 bool serves_hc_prenorm(Arch const& arch) {
   for (std::int64_t const m : {1, 33, 4096}) {
@@ -170,10 +190,12 @@ constexpr CoverageRow kRows[] = {
     {.group = "kernels", .site = "fp8_gemm_nt_skip_head_mid", .operation = "projection that leaves the middle of each head alone", .formats = "FP8",
      .served = nullptr, .without = "the name is gone from newer versions", .answer = "a GEMM with that store pattern"},
     {.group = "kernels", .site = "fp8_mqa_logits", .operation = "ragged logits of the lightning indexer (64 heads, dimension 128)",
-     .formats = "FP8, FP4", .served = nullptr, .without = "\"Unsupported architecture\", or logits that differ between launches",
-     .answer = "logits with the same bits in every launch and schedule"},
-    {.group = "kernels", .site = "fp8_paged_mqa_logits", .operation = "paged logits and their schedule", .formats = "FP8, FP4",
-     .served = nullptr, .without = "page sizes other than 32 and 64 are refused", .answer = "pages of 32, 64 and 128 states"},
+     .formats = "FP8", .served = serves_mqa_logits, .without = "\"Unsupported architecture\", or logits that differ between launches",
+     .answer = "logits with the same bits in every launch and schedule, and none that is NaN"},
+    {.group = "kernels", .site = "fp8_paged_mqa_logits", .operation = "paged logits and their schedule", .formats = "FP8",
+     .served = serves_paged_mqa_logits, .without = "page sizes other than 32 and 64 are refused", .answer = "pages of 32, 64 and 128 states, any number of next tokens, any schedule"},
+    {.group = "kernels", .site = "fp8_fp4_mqa_logits, fp8_fp4_paged_mqa_logits", .operation = "the indexer's logits of FP4 queries and keys",
+     .formats = "FP4", .served = nullptr, .without = "refused outside SM 10.x", .answer = "the same kernels with FP4 operands"},
     {.group = "kernels", .site = "fp8_einsum", .operation = "o_proj, bhr,hdr->bhd (8 groups, 4096 to 1024)", .formats = "FP8, FP4",
      .served = serves_einsum, .without = "an assertion on the rank of a tensor in the first forward pass",
      .answer = "2-D and 3-D weights, all scale formats, on the kernels of the GEMM"},

@@ -153,7 +153,9 @@ class Doctor(unittest.TestCase):
         report = json.loads(result.stdout)
         self.assertEqual(report["target"], "sm_120a")
         self.assertIn("emu:sm_120a", [device["id"] for device in report["devices"]])
-        self.assertEqual([(note["name"], note["count"]) for note in report["notes"]], [("lossy_scale", 0)])
+        self.assertEqual([(note["name"], note["count"]) for note in report["notes"]],
+                         [(name, 0) for name in ("lossy_scale", "bad_group_id", "bad_group_size", "clipped_keys", "bad_page",
+                                                "nan_logit")])
         self.assertTrue(report["options"])
         self.assertEqual({row["state"] for row in report["coverage"]} - {"works", "missing"}, set())
 

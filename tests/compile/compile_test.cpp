@@ -15,6 +15,7 @@
 #include "ops/gemm/gemm.hpp"
 #include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
+#include "ops/mqa_logits/mqa_logits.hpp"
 
 namespace deepwell {
 namespace {
@@ -47,6 +48,14 @@ Kernel kernel_of(ScaleLayoutPlan const& plan, Arch const& arch) {
           0};
 }
 
+Kernel kernel_of(MqaPlan const& plan, Arch const& arch) {
+  return {{.name = plan_name(plan),
+           .source = mqa_source(plan, arch),
+           .target = std::string(arch.target),
+           .entry = plan_name(plan)},
+          smem_map(plan).total};
+}
+
 Kernel kernel_of(HcPrenormPlan const& plan, Arch const& arch) {
   return {{.name = plan_name(plan),
            .source = hc_prenorm_source(plan, arch),
@@ -55,8 +64,19 @@ Kernel kernel_of(HcPrenormPlan const& plan, Arch const& arch) {
           smem_map(plan).total};
 }
 
-std::vector<Kernel> kernels_for(Arch const& arch, std::vector<GemmPlan> const& plans) {
+Kernel mqa_schedule_kernel(Arch const& arch) {
+  return {{.name = "mqa_schedule",
+           .source = mqa_schedule_source(),
+           .target = std::string(arch.target),
+           .entry = "mqa_schedule"},
+          static_cast<int>(sizeof(MqaShareScratch))};
+}
+
+std::vector<Kernel> kernels_for(Arch const& arch, std::vector<GemmPlan> const& plans,
+                                std::vector<MqaPlan> const& mqa_plans) {
   std::vector<Kernel> kernels;
+  for (MqaPlan const& plan : mqa_plans) kernels.push_back(kernel_of(plan, arch));
+  kernels.push_back(mqa_schedule_kernel(arch));
   for (GemmPlan const& plan : plans) kernels.push_back(kernel_of(plan, arch));
   for (ScaleLayoutPlan const& plan : all_scale_layout_plans()) kernels.push_back(kernel_of(plan, arch));
   for (HcPrenormPlan const& plan : all_hc_prenorm_plans(arch)) kernels.push_back(kernel_of(plan, arch));
@@ -154,7 +174,8 @@ TEST(Compile, RepresentativesOfOneTargetAsInTheSnapshot) {
     if (!update && !all && std::string_view(target) != "sm_120a") continue;
     Arch const& arch = arch_by_target(target);
     auto const compiler = compiler_for(arch);
-    std::vector<Kernel> const kernels = kernels_for(arch, representative_gemm_plans(arch));
+    std::vector<Kernel> const kernels =
+        kernels_for(arch, representative_gemm_plans(arch), representative_mqa_plans(arch));
     std::map<std::string, jit::ResourceUse> const uses = compile_all(kernels, *compiler);
     ASSERT_EQ(uses.size(), kernels.size());
     nlohmann::ordered_json const now = snapshot_of(kernels, uses);
@@ -187,7 +208,7 @@ TEST(Compile, EverythingForOneTargetAndAChangingPartOfTheRest) {
   for (char const* kind : {"nvrtc", "nvcc"}) {
     for (Arch const& arch : all_archs()) {
       auto const compiler = jit::make_compiler(kind, arch.target);
-      std::vector<Kernel> kernels = kernels_for(arch, all_gemm_plans(arch));
+      std::vector<Kernel> kernels = kernels_for(arch, all_gemm_plans(arch), all_mqa_plans(arch));
       bool const whole = all || (std::string_view(kind) == "nvrtc" && arch.target == "sm_120a");
       std::erase_if(kernels, [&](Kernel const& kernel) {
         return !(whole && !kernel.grouped) && !all &&
@@ -203,7 +224,7 @@ TEST(Compile, EverythingForOneTargetAndAChangingPartOfTheRest) {
 TEST(Compile, EveryKernelIsInSomePart) {
   std::map<std::uint64_t, int> parts;
   for (Arch const& arch : all_archs()) {
-    for (Kernel const& kernel : kernels_for(arch, all_gemm_plans(arch))) {
+    for (Kernel const& kernel : kernels_for(arch, all_gemm_plans(arch), all_mqa_plans(arch))) {
       ++parts[text_hash(fmt::format("nvrtc {} {}", arch.target, kernel.request.name)) % kPart];
     }
   }

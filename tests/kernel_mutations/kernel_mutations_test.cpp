@@ -33,7 +33,7 @@ struct Found {
 std::string first_line(std::string text) { return text.substr(0, text.find('\n')); }
 
 Found run_once(std::string const& device, NamedProgram const& program, Rewrite rewrite, std::uint64_t seed) {
-  auto backend = std::make_unique<MutatingBackend>(device, std::move(rewrite));
+  auto backend = std::make_unique<MutatingBackend>(device + program.sms, std::move(rewrite));
   emu::Options options = backend->options();
   options.seed = seed;
   options.threads = 1;

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/thread_pool.hpp"
+#include "check/mqa_logits.hpp"
 #include "check/run.hpp"
 #include "kernel_mutations/hc_prenorm.hpp"
 #include "ops/gemm/gemm.hpp"
@@ -261,6 +262,18 @@ class PackScales final : public Program {
   std::uint32_t lossy_ = 0;
 };
 
+/// The indexer's logits, judged with all that was noted.
+class MqaLogits final : public Program {
+ public:
+  explicit MqaLogits(check::MqaCase const& what) : what_(what) {}
+  std::string run(Context& context) const override {
+    return check::judge_mqa_run(context, what_, kDataSeed).reason;
+  }
+
+ private:
+  check::MqaCase what_;
+};
+
 OperandCase operand(Dtype dtype, ScaleFormat scale, int gran_k, int gran_mn = 1) {
   OperandCase out{.dtype = dtype, .scale = scale, .gran_mn = gran_mn, .gran_k = gran_k};
   out.layout = scale == ScaleFormat::kPacked ? ScaleLayout::kColumns : ScaleLayout::kRows;
@@ -319,6 +332,33 @@ std::vector<NamedProgram> make_programs() {
       "three launches of layout kernels, then the GEMM that reads what they wrote, programmatic dependent "
       "launch",
       "gemm_mx 64x8 swap s5", std::make_shared<ScalesThenGemm>(gemm(5, 40, 416, power, power, kBf16)));
+  auto const mqa = [&](std::string name, std::string what, check::MqaCase const& c) {
+    out.push_back({std::move(name), std::move(what), "", std::make_shared<MqaLogits>(c), ":1"});
+  };
+  mqa("mqa", "ragged logits: units of eight rows, queries in two stages, ranges that begin anywhere",
+      {.data = DataKind::kExact, .rows = 10, .heads = 32, .dim = 64, .keys = 700});
+  mqa("mqa_bytes",
+      "the same with queries that come byte by byte, beside keys that tensor maps bring; more tiles than "
+      "stages",
+      {.data = DataKind::kExact, .rows = 6, .heads = 16, .dim = 32, .keys = 1500, .odd_queries = true});
+  mqa("mqa_paged", "paged logits: pages of 64, two rows a request, more tiles than stages",
+      {.data = DataKind::kExact,
+       .paged = true,
+       .requests = 4,
+       .rows = 2,
+       .heads = 16,
+       .dim = 64,
+       .page = 64,
+       .keys = 500});
+  mqa("mqa_hostile", "paged logits with NaN, bad pages and lengths that do not fit",
+      {.data = DataKind::kHostile,
+       .paged = true,
+       .requests = 4,
+       .rows = 1,
+       .heads = 8,
+       .dim = 32,
+       .page = 32,
+       .keys = 500});
   add("gemm_then_gemm",
       "two split-K GEMMs on one workspace, the second adds to the first's d, programmatic dependent launch",
       "gemm_mx 64x8 swap s5 split 4",

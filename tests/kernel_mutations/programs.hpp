@@ -25,6 +25,8 @@ struct NamedProgram {
   std::string what;    // which paths it takes, for people
   std::string kernel;  // which GEMM kernel must be chosen for that
   std::shared_ptr<Program const> program;
+  std::string sms =
+      "";  // ":1": on a device of one SM, whose CTA then has more tiles than its ring has stages
 };
 
 /// All programs; their data are made once.

@@ -141,6 +141,20 @@ class Native:
     def packed_scale(self, scale):
         return self._answer("packed_scale", (scale,), "packed")
 
+    def fp8_mqa_logits(self, q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits):
+        arguments = (q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits)
+        return self._answer("fp8_mqa_logits", arguments, None)
+
+    def fp8_paged_mqa_logits(
+        self, q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices
+    ):
+        arguments = (q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices)
+        return self._answer("fp8_paged_mqa_logits", arguments, None)
+
+    def paged_mqa_logits_metadata(self, context_lens, block_kv, num_sms, indices):
+        arguments = (context_lens, block_kv, num_sms, indices)
+        return self._answer("paged_mqa_logits_metadata", arguments, None)
+
     def set_pdl(self, on):
         self._answer("set_pdl", (on,), None)
 

@@ -95,3 +95,15 @@ def gemm(
     right = right * spread(scale_values(exponent_b), *gran_b, right.shape[-2], k)
     out = left @ right.transpose(-1, -2)
     return out if c is None else out + c.double()
+
+
+def forget_notes() -> None:
+    """What earlier tests have made kernels note is told."""
+    import deepwell
+
+    while True:
+        try:
+            deepwell.raise_notes()
+            return
+        except deepwell.errors.BadArgumentError:
+            pass

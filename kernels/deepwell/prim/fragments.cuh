@@ -16,8 +16,8 @@ namespace deepwell {
 /// Byte offset of 16-byte chunk `chunk` of row `row`.
 template <int kRowBytes>
 __device__ __forceinline__ uint32 swizzled_chunk(int row, int chunk) {
-  static_assert(kRowBytes == 128 || kRowBytes == 64);
-  int const mask = kRowBytes == 128 ? (row & 7) : ((row >> 1) & 3);
+  static_assert(kRowBytes == 128 || kRowBytes == 64 || kRowBytes == 32);
+  int const mask = kRowBytes == 128 ? (row & 7) : kRowBytes == 64 ? ((row >> 1) & 3) : ((row >> 2) & 1);
   return row * kRowBytes + ((chunk ^ mask) << 4);
 }
 

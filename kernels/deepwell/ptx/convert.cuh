@@ -56,6 +56,13 @@ __device__ __forceinline__ uint32 cvt_f16x2_e4m3x2(uint32 bytes) {
   return result;
 }
 
+/// max.NaN.f32 (PTX ISA 9.7.3.12) with zero: NaN stays NaN.
+__device__ __forceinline__ float relu_or_nan(float value) {
+  float result;
+  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(result) : "f"(value));
+  return result;
+}
+
 /// prmt.b32 (PTX ISA 9.7.9.7): byte i of the result is byte `selector` nibble i of {b, a}.
 __device__ __forceinline__ uint32 prmt(uint32 a, uint32 b, uint32 selector) {
   uint32 result;

@@ -48,6 +48,18 @@ __device__ __forceinline__ void load_shared_u32x2(uint32 (&value)[2], SmemAddr f
                : "memory");
 }
 
+/// ld.shared of eight bytes, 8-byte aligned.
+__device__ __forceinline__ uint64 load_shared_u64(SmemAddr from) {
+  uint64 value;
+  asm volatile("ld.shared.u64 %0, [%1];" : "=l"(value) : "r"(from.value) : "memory");
+  return value;
+}
+
+/// st.shared of eight bytes, 8-byte aligned.
+__device__ __forceinline__ void store_shared_u64(SmemAddr to, uint64 value) {
+  asm volatile("st.shared.u64 [%0], %1;" ::"r"(to.value), "l"(value) : "memory");
+}
+
 /// st.shared of four bytes.
 __device__ __forceinline__ void store_shared_u32(SmemAddr to, uint32 value) {
   asm volatile("st.shared.u32 [%0], %1;" ::"r"(to.value), "r"(value) : "memory");
@@ -61,6 +73,14 @@ __device__ __forceinline__ void store_shared_f32(SmemAddr to, float value) {
 /// st.shared.v2.f32, 8-byte aligned.
 __device__ __forceinline__ void store_shared_f32x2(SmemAddr to, float first, float second) {
   asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to.value), "f"(first), "f"(second) : "memory");
+}
+
+/// ld.shared.v2.f32, 8-byte aligned.
+__device__ __forceinline__ void load_shared_f32x2(float (&value)[2], SmemAddr from) {
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+               : "=f"(value[0]), "=f"(value[1])
+               : "r"(from.value)
+               : "memory");
 }
 
 /// ld.shared of one float.
@@ -99,6 +119,16 @@ __device__ __forceinline__ void load_global_f32x4(float (&value)[4], void const*
                : "=f"(value[0]), "=f"(value[1]), "=f"(value[2]), "=f"(value[3])
                : "l"(from)
                : "memory");
+}
+
+/// st.global of four bytes.
+__device__ __forceinline__ void store_global_u32(void* to, uint32 value) {
+  asm volatile("st.global.u32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+
+/// st.global of one float.
+__device__ __forceinline__ void store_global_f32(void* to, float value) {
+  asm volatile("st.global.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory");
 }
 
 /// st.global.v4.f32, 16-byte aligned.

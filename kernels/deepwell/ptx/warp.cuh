@@ -29,6 +29,22 @@ __device__ __forceinline__ uint32 shuffle(uint32 value, int source) {
   return result;
 }
 
+/// shfl.sync.bfly: the value of lane `lane ^ kMask`.
+template <int kMask>
+__device__ __forceinline__ float shuffle_xor(float value) {
+  float other;
+  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(other) : "f"(value), "n"(kMask));
+  return other;
+}
+
+/// shfl.sync.up: the value of the lane `kDelta` below; the first kDelta lanes get their own.
+template <int kDelta>
+__device__ __forceinline__ uint32 shuffle_up(uint32 value) {
+  uint32 other;
+  asm volatile("shfl.sync.up.b32 %0, %1, %2, 0, 0xffffffff;" : "=r"(other) : "r"(value), "n"(kDelta));
+  return other;
+}
+
 /// redux.sync.min.u32 (PTX ISA 9.7.13, redux).
 __device__ __forceinline__ uint32 minimum_over_lanes(uint32 value) {
   uint32 result;

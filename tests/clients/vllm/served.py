@@ -14,9 +14,9 @@ SERVED = {
     "m_grouped_fp8_fp4_gemm_nt_contiguous": True,  # routed experts, FP4
     "m_grouped_fp8_gemm_nt_contiguous": True,  # routed experts, FP8
     "m_grouped_fp8_gemm_nt_masked": True,  # the same, batched
-    "get_paged_mqa_logits_metadata": False,  # indexer, decode: its schedule
-    "fp8_fp4_paged_mqa_logits": False,  # indexer, decode
-    "fp8_fp4_mqa_logits": False,  # indexer, prefill
+    "get_paged_mqa_logits_metadata": True,  # indexer, decode: its schedule
+    "fp8_fp4_paged_mqa_logits": True,  # indexer, decode
+    "fp8_fp4_mqa_logits": True,  # indexer, prefill
     "tf32_hc_prenorm_gemm": True,  # hyper-connections
 }
 

@@ -1,7 +1,4 @@
-"""The lightning indexer's logits through vLLM's wrappers, in the forms and strides that V4 passes.
-
-Not served yet (served.py): until then vLLM has to get an error that says so.
-"""
+"""The lightning indexer's logits through vLLM's wrappers, in the forms and strides that V4 passes."""
 
 from __future__ import annotations
 

@@ -177,6 +177,57 @@ TEST_F(CApi, ScaleLayouts) {
   EXPECT_EQ(dw_context_raise_notes(nullptr), DW_BAD_ARGUMENT);
 }
 
+TEST_F(CApi, MqaLogits) {
+  Tensor q{0x10000000, DW_CODE_FLOAT8_E4M3FN, 8, {5, 64, 128}},
+      keys{0x20000000, DW_CODE_FLOAT8_E4M3FN, 8, {300, 128}};
+  Tensor scale{0x30000000, DW_CODE_FLOAT, 32, {300}}, weights{0x40000000, DW_CODE_FLOAT, 32, {5, 64}};
+  Tensor start{0x50000000, DW_CODE_INT, 32, {5}}, end{0x60000000, DW_CODE_INT, 32, {5}};
+  Tensor logits{0x70000000, DW_CODE_FLOAT, 32, {5, 300}, {512, 1}};
+  dw_mqa_logits_call ragged{};
+  EXPECT_EQ(dw_fp8_mqa_logits(context, &ragged), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "call.size");
+  ragged.size = sizeof ragged;
+  ragged.q = &q.tensor, ragged.kv = &keys.tensor, ragged.kv_scale = &scale.tensor,
+  ragged.weights = &weights.tensor;
+  ragged.start = &start.tensor, ragged.end = &end.tensor, ragged.logits = &logits.tensor;
+  ragged.clean = 1;
+  EXPECT_EQ(dw_fp8_mqa_logits(context, &ragged), DW_OK) << dw_error_message();
+  ragged.compressed = 1;
+  EXPECT_EQ(dw_fp8_mqa_logits(context, &ragged), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "clean_logits");
+  ragged.end = nullptr;
+  EXPECT_EQ(dw_fp8_mqa_logits(context, &ragged), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "cu_seq_len_k_end");
+}
+
+TEST_F(CApi, PagedMqaLogits) {
+  Tensor q{0x10000000, DW_CODE_FLOAT8_E4M3FN, 8, {3, 1, 64, 128}},
+      cache{0x20000000, DW_CODE_UINT, 8, {9, 64, 1, 132}};
+  Tensor weights{0x40000000, DW_CODE_FLOAT, 32, {3, 64}}, lengths{0x50000000, DW_CODE_INT, 32, {3, 1}};
+  Tensor table{0x60000000, DW_CODE_INT, 32, {3, 3}},
+      logits{0x70000000, DW_CODE_FLOAT, 32, {3, 192}, {256, 1}};
+  Tensor schedule{0x80000000, DW_CODE_INT, 32, {189, 2}}, indices{0x90000000, DW_CODE_INT, 32, {3}};
+  dw_paged_mqa_logits_call paged{};
+  paged.size = sizeof paged;
+  paged.q = &q.tensor, paged.kv_cache = &cache.tensor, paged.weights = &weights.tensor;
+  paged.context_lens = &lengths.tensor, paged.block_table = &table.tensor, paged.logits = &logits.tensor;
+  EXPECT_EQ(dw_fp8_paged_mqa_logits(context, &paged), DW_OK) << dw_error_message();
+  paged.schedule = &schedule.tensor, paged.indices = &indices.tensor;
+  EXPECT_EQ(dw_fp8_paged_mqa_logits(context, &paged), DW_OK) << dw_error_message();
+  paged.schedule = &lengths.tensor;
+  EXPECT_EQ(dw_fp8_paged_mqa_logits(context, &paged), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "schedule_meta.shape");
+  for (Tensor* const given : {static_cast<Tensor*>(nullptr), &indices}) {
+    dw_tensor const* const ids = given == nullptr ? nullptr : &given->tensor;
+    EXPECT_EQ(dw_paged_mqa_logits_metadata(context, &lengths.tensor, 64, ids, &schedule.tensor, nullptr),
+              DW_OK)
+        << dw_error_message();
+  }
+  EXPECT_EQ(dw_paged_mqa_logits_metadata(context, &lengths.tensor, 63, nullptr, &schedule.tensor, nullptr),
+            DW_UNSUPPORTED);
+  EXPECT_STREQ(dw_error_argument(), "block_kv");
+}
+
 TEST_F(CApi, ScaleLayoutsOfNoDevice) {
   Tensor scale{0x30000000, DW_CODE_FLOAT, 32, {2, 9, 6}};
   dw_scale_layout result{};

@@ -39,7 +39,9 @@ SERVED = {
     "k_grouped": False,
     "bf16": False,
     "einsum": False,
-    "mqa_logits": False,
+    "mqa_logits": True,  # FP8, ragged and paged
+    "mqa_schedule": False,  # of ragged logits
+    "sparse_mqa_logits": False,
     "hc_prenorm": True,
     "skip_head_mid": False,
     "cublaslt": False,
@@ -55,7 +57,9 @@ _WHAT = {
     "k_grouped": "k-grouped GEMMs",
     "bf16": "BF16 GEMMs",
     "einsum": "BF16 einsums",
-    "mqa_logits": "MQA logits",
+    "mqa_logits": "this form of MQA logits",
+    "mqa_schedule": "schedules of ragged MQA logits",
+    "sparse_mqa_logits": "sparse MQA logits",
     "hc_prenorm": "this form of the hyper-connection GEMM",
     "skip_head_mid": "GEMMs that skip the middle of heads",
     "cublaslt": "cuBLASLt products",
@@ -91,6 +95,15 @@ class NoRuntime:
         return None
 
     def packed_scale(self, scale: Any) -> None:
+        return None
+
+    def fp8_mqa_logits(self, *arguments: Any) -> None:
+        return None
+
+    def fp8_paged_mqa_logits(self, *arguments: Any) -> None:
+        return None
+
+    def paged_mqa_logits_metadata(self, *arguments: Any) -> None:
         return None
 
     def set_pdl(self, on: bool) -> None:
@@ -212,6 +225,34 @@ def given(**options: Any) -> dict[str, Any]:
     asked for.
     """
     return {name: value for name, value in options.items() if value is not None and value is not False}
+
+
+def ours_or_theirs(name: str, on: Any, native: Any, theirs: Any) -> Any:
+    """`native()`, a tensor or None for a device that is not Deepwell's; else `theirs()`. `native` None: not asked.
+
+    `name`: the other DeepGEMM's function. `on`: a tensor of the call. What Deepwell refuses or cannot compile goes to
+    the other one if there is one. Deepwell is asked once more where the other does not load.
+    """
+    refusal = None
+    if native is not None:
+        try:
+            result = native()
+            if result is None and _other.other() is None:
+                result = native()
+            if result is not None:
+                return result
+        except (UnsupportedError, ToolchainError) as error:
+            refusal = error
+    if refusal is None:
+        return theirs()
+    if _other.attribute(name) is None:
+        raise refusal
+    try:
+        return theirs()
+    except Exception:
+        if on_cpu(on):
+            raise refusal from None
+        raise
 
 
 def on_cpu(tensor: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Logits of the lightning indexer. Forwarded: Deepwell has no kernels for them yet.
+"""Logits of the lightning indexer. Deepwell serves the FP8 forms; the others are forwarded.
 
 The logit of query i and key j is kv_scale[j] * sum over heads of max(0, <q[i, h], kv[j]>) * weights[i, h], in
 FP32.
@@ -16,7 +16,7 @@ from typing import Any
 
 from deepwell.errors import bad_argument, bad_type
 
-from ._forward import find, forwarded, given, shown_as, takes
+from ._forward import find, forwarded, given, ours_or_theirs, runtime, shown_as, takes
 
 __all__ = [
     "fp8_fp4_mqa_logits",
@@ -46,16 +46,17 @@ def fp8_fp4_mqa_logits(
     *older,
     **names,
 ):
-    """Logits of queries against one range of keys each. Forwarded.
+    """Logits of queries against one range of keys each.
 
-    q: (data, scale or None). FP8: data [s, heads, dim] float8_e4m3fn, no scale. FP4: [s, heads, dim / 2] int8
-        with int32 scales [s, heads] of four UE8M0 bytes.
+    q: (data, scale or None). FP8: data [s, heads, dim] float8_e4m3fn, no scale; 1 to 64 heads, dim 32, 64 or 128.
+        FP4, forwarded: [s, heads, dim / 2] int8 with int32 scales [s, heads] of four UE8M0 bytes.
     kv: (data [keys, dim], float32 scale [keys]), or FP4 likewise with int32 scales.
-    weights: [s, heads], last stride 1. cu_seq_len_k_start, cu_seq_len_k_end: int32 [s], the keys of row i are
-        start[i] <= j < end[i].
+    weights: float32 [s, heads], last stride 1. cu_seq_len_k_start, cu_seq_len_k_end: int32 [s], the keys of row i
+        are start[i] <= j < end[i]. A range that is reversed or does not fit is clipped, which is noted
+        (deepwell.raise_notes).
     max_seqlen_k: keys per row at most. Returns [s, max_seqlen_k] float32, element [i, j - start[i]]; elements
-        past a row's keys are unspecified.
-    schedule_meta: from get_mqa_logits_metadata, SM 10.x only.
+        past a row's keys are unspecified. A logit is never NaN: it is -inf then, which is noted.
+    schedule_meta: from get_mqa_logits_metadata, SM 10.x only; forwarded.
 
     Before DeepGEMM 2.8: `clean_logits=True, max_seqlen_k=0, logits_dtype=torch.float32` from the sixth
     argument on. A bool there, one of those names, or no sixth argument means that form. With max_seqlen_k 0
@@ -63,6 +64,47 @@ def fp8_fp4_mqa_logits(
     Raises BadTypeError for a form that no version has.
     """
     clean, width, dtype, schedule_meta = _mqa_form(max_seqlen_k, schedule_meta, older, names)
+
+    def theirs():
+        return _their_mqa_logits(
+            q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean, width, dtype, schedule_meta
+        )
+
+    native = None
+    if schedule_meta is None:
+        native = _fp8_mqa_logits(q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean, width, dtype)
+    return ours_or_theirs("fp8_fp4_mqa_logits", _data(q), native, theirs)
+
+
+def _data(q: Any) -> Any:
+    return q[0] if isinstance(q, (tuple, list)) and q else q
+
+
+def _is_fp8(q: Any) -> bool:
+    """Whether q is a pair without a scale, or one of FP4, which the native module refuses by name."""
+    if not isinstance(q, (tuple, list)) or len(q) != 2:
+        raise bad_type("q", type(q).__name__, "a pair (data, scale or None)")
+    return q[1] is None or "float8" not in str(getattr(q[0], "dtype", ""))
+
+
+def _fp8_mqa_logits(q, kv, weights, start, end, clean, width, dtype) -> Any:
+    """Asks Deepwell, when it is called; None for a form of q that it has no kernels for."""
+    if not _is_fp8(q):
+        return None
+    if not isinstance(kv, (tuple, list)) or len(kv) != 2:
+        raise bad_type("kv", type(kv).__name__, "a pair (data, scale)")
+
+    def ask():
+        logits = runtime().fp8_mqa_logits(q[0], kv[0], kv[1], weights, start, end, width, clean)
+        return logits if logits is None or dtype is None else logits.to(dtype)
+
+    return ask
+
+
+def _their_mqa_logits(
+    q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean, width, dtype, schedule_meta
+) -> Any:
+    """The other DeepGEMM's answer, whichever form it has."""
     function = find("mqa_logits", "fp8_fp4_mqa_logits")
     if takes(function, "clean_logits"):
         return function(
@@ -157,17 +199,19 @@ def fp8_fp4_paged_mqa_logits(
     *older,
     **names,
 ):
-    """Logits of the newest tokens of each request against its pages of keys. Forwarded.
+    """Logits of the newest tokens of each request against its pages of keys.
 
-    q: (data, scale or None); FP8 [batch, next_n, heads, dim], FP4 [batch, next_n, heads, dim / 2] int8 with
-        int32 scales [batch, next_n, heads].
-    kv_cache: uint8 [pages, page_size, 1, dim + 4] (FP4: dim / 2 + 4): in a page all values come first, then
-        all scales. The page stride is free.
-    weights: [batch * next_n, heads]. context_lens: int32 [batch, next_n]. block_table: int32 [batch, pages
-        per request].
-    schedule_meta: from get_paged_mqa_logits_metadata with the same lengths. indices: int32 [batch], the
-        sequence of each token, where next_n is 1 and tokens share sequences.
-    Returns [batch * next_n, max_context_len] float32; elements past a row's length are unspecified.
+    q: (data, scale or None); FP8 [batch, next_n, heads, dim], 1 to 64 heads, dim 32, 64 or 128; FP4, forwarded:
+        [batch, next_n, heads, dim / 2] int8 with int32 scales [batch, next_n, heads].
+    kv_cache: uint8 [pages, page_size, 1, dim + 4] (FP4: dim / 2 + 4): in a page of 32, 64 or 128 all values come
+        first, then all scales. The page stride is free.
+    weights: float32 [batch * next_n, heads]. context_lens: int32 [batch, next_n]; a row has its own length, what does
+        not fit is clipped and noted (deepwell.raise_notes). block_table: int32 [batch, pages per request]; keys of
+        an entry that is no page get -inf, which is noted.
+    schedule_meta: from get_paged_mqa_logits_metadata. Deepwell does not need it, a stale one changes nothing.
+    indices: int32 [batch], the sequence of each token, where next_n is 1 and tokens share sequences.
+    Returns [batch * next_n, max_context_len] float32; elements past a row's length are unspecified. A logit is never
+    NaN: it is -inf then, which is noted.
 
     Before DeepGEMM 2.8: `clean_logits=False, logits_dtype=torch.float32, indices=None` from the eighth
     argument on. A bool there or one of those names means that form; clean_logits must be False in it.
@@ -196,13 +240,68 @@ def fp8_fp4_paged_mqa_logits(
         raise bad_type(
             "indices", type(indices).__name__, "a tensor, or a bool that is the older clean_logits"
         )
+
+    def theirs():
+        return _their_paged_mqa_logits(
+            q,
+            kv_cache,
+            weights,
+            context_lens,
+            block_table,
+            schedule_meta,
+            max_context_len,
+            clean,
+            dtype,
+            indices,
+        )
+
+    native = _fp8_paged_mqa_logits(
+        q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, clean, dtype, indices
+    )
+    return ours_or_theirs("fp8_fp4_paged_mqa_logits", _data(q), native, theirs)
+
+
+def _fp8_paged_mqa_logits(
+    q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, clean, dtype, indices
+) -> Any:
+    """As _fp8_mqa_logits."""
+    if not _is_fp8(q):
+        return None
+
+    def ask():
+        columns = _count("max_context_len", max_context_len)
+        logits = runtime().fp8_paged_mqa_logits(
+            q[0], kv_cache, weights, context_lens, block_table, schedule_meta, columns, indices
+        )
+        if logits is not None and clean:
+            raise _no_clean()
+        return logits if logits is None or dtype is None else logits.to(dtype)
+
+    return ask
+
+
+def _count(name: str, value: Any) -> int:
+    whole = _whole(value)
+    if whole is None:
+        raise bad_type(name, type(value).__name__, "an int")
+    return whole
+
+
+def _no_clean() -> Exception:
+    return bad_argument("clean_logits", True, "False: elements past a row's length are unspecified")
+
+
+def _their_paged_mqa_logits(
+    q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, clean, dtype, indices
+) -> Any:
+    """The other DeepGEMM's answer, whichever form it has."""
     function = find("mqa_logits", "fp8_fp4_paged_mqa_logits")
     options = given(indices=indices)
     if takes(function, "clean_logits"):
         options.update(given(clean_logits=clean, logits_dtype=dtype))
         dtype = None
     elif clean:
-        raise bad_argument("clean_logits", True, "False: elements past a row's length are unspecified")
+        raise _no_clean()
     logits = function(
         q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, **options
     )
@@ -210,14 +309,16 @@ def fp8_fp4_paged_mqa_logits(
 
 
 def fp8_mqa_logits(q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits=True, max_seqlen_k=0):
-    """The older form of fp8_fp4_mqa_logits for FP8: q is the data alone. Dropped in DeepGEMM 2.8, answered
-    here by fp8_fp4_mqa_logits where the other DeepGEMM has no function of this name."""
-    function = _find_or_none("fp8_mqa_logits")
-    if function is not None:
-        return function(q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits, max_seqlen_k)
-    return fp8_fp4_mqa_logits(
-        (q, None), kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits, max_seqlen_k
-    )
+    """The older form of fp8_fp4_mqa_logits for FP8: q is the data alone. Dropped in DeepGEMM 2.8."""
+    arguments = (kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits, max_seqlen_k)
+
+    def theirs():
+        function = _find_or_none("fp8_mqa_logits")
+        return function(q, *arguments) if function else fp8_fp4_mqa_logits((q, None), *arguments)
+
+    width = _whole(max_seqlen_k) or 0
+    native = _fp8_mqa_logits((q, None), *arguments[:4], bool(clean_logits), width, None)
+    return ours_or_theirs("fp8_mqa_logits", q, native, theirs)
 
 
 def fp8_paged_mqa_logits(
@@ -231,32 +332,17 @@ def fp8_paged_mqa_logits(
     clean_logits=False,
     indices=None,
 ):
-    """The older form of fp8_fp4_paged_mqa_logits for FP8: q is the data alone. Dropped in DeepGEMM 2.8,
-    answered here by fp8_fp4_paged_mqa_logits where the other DeepGEMM has no function of this name."""
-    function = _find_or_none("fp8_paged_mqa_logits")
-    if function is not None:
-        return function(
-            q,
-            kv_cache,
-            weights,
-            context_lens,
-            block_table,
-            schedule_meta,
-            max_context_len,
-            clean_logits,
-            **given(indices=indices),
-        )
-    return fp8_fp4_paged_mqa_logits(
-        (q, None),
-        kv_cache,
-        weights,
-        context_lens,
-        block_table,
-        schedule_meta,
-        max_context_len,
-        indices,
-        clean_logits=clean_logits,
-    )
+    """The older form of fp8_fp4_paged_mqa_logits for FP8: q is the data alone. Dropped in DeepGEMM 2.8."""
+    arguments = (kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len)
+
+    def theirs():
+        function = _find_or_none("fp8_paged_mqa_logits")
+        if function is None:
+            return fp8_fp4_paged_mqa_logits((q, None), *arguments, indices, clean_logits=clean_logits)
+        return function(q, *arguments, clean_logits, **given(indices=indices))
+
+    native = _fp8_paged_mqa_logits((q, None), *arguments, bool(clean_logits), None, indices)
+    return ours_or_theirs("fp8_paged_mqa_logits", q, native, theirs)
 
 
 def _find_or_none(name: str) -> Any:
@@ -265,20 +351,30 @@ def _find_or_none(name: str) -> Any:
     return _other.attribute(name)
 
 
-@forwarded("mqa_logits")
 def get_paged_mqa_logits_metadata(context_lens, block_kv, num_sms, indices=None):
-    """The schedule of fp8_fp4_paged_mqa_logits: int32 [num_sms + 1, 2], opaque. Forwarded.
+    """The schedule of fp8_fp4_paged_mqa_logits: int32 [num_sms + 1, 2], where equal shares of the work begin.
 
     context_lens: int32 [batch, next_n], contiguous. block_kv: tokens per page. num_sms: get_num_sms().
     """
 
+    def ask():
+        return runtime().paged_mqa_logits_metadata(
+            context_lens, block_kv, _count("num_sms", num_sms), indices
+        )
 
-@forwarded("mqa_logits")
+    def theirs():
+        function = find("mqa_logits", "get_paged_mqa_logits_metadata")
+        return function(context_lens, block_kv, num_sms, **given(indices=indices))
+
+    return ours_or_theirs("get_paged_mqa_logits_metadata", context_lens, ask, theirs)
+
+
+@forwarded("mqa_schedule")
 def get_mqa_logits_metadata(cu_seq_len_k_start, cu_seq_len_k_end, num_kv_tokens, num_heads):
     """The schedule of fp8_fp4_mqa_logits on SM 10.x: int32, one axis, opaque. Forwarded."""
 
 
-@forwarded("mqa_logits")
+@forwarded("sparse_mqa_logits")
 def get_sparse_mqa_logits_metadata(
     cu_seq_len_k_start,
     cu_seq_len_k_end,
@@ -291,14 +387,14 @@ def get_sparse_mqa_logits_metadata(
     """The schedule of fp8_fp4_sparse_mqa_logits, SM 10.x: uint8, one axis, opaque. Forwarded."""
 
 
-@forwarded("mqa_logits")
+@forwarded("sparse_mqa_logits")
 def get_paged_sparse_mqa_logits_metadata(
     context_lens, block_table, indices, page_kv, sparse_kv_block_indices, qk_dtype, sparse_block_kv
 ):
     """The schedule of fp8_fp4_paged_sparse_mqa_logits, SM 10.x: uint8, one axis, opaque. Forwarded."""
 
 
-@forwarded("mqa_logits")
+@forwarded("sparse_mqa_logits")
 def fp8_fp4_sparse_mqa_logits(
     q, kv, weights, metadata, num_max_sparse_blocks, sparse_block_kv, use_unaligned_ks=False
 ):
@@ -307,6 +403,6 @@ def fp8_fp4_sparse_mqa_logits(
     """
 
 
-@forwarded("mqa_logits")
+@forwarded("sparse_mqa_logits")
 def fp8_fp4_paged_sparse_mqa_logits(q, kv_cache, weights, metadata, num_max_sparse_blocks, sparse_block_kv):
     """As fp8_fp4_sparse_mqa_logits with keys in pages. Forwarded."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import ToolchainError, UnsupportedError, bad_argument, bad_type
+from deepwell.errors import bad_argument, bad_type
 
-from ._forward import find, given, on_cpu, runtime, shown_as, takes
+from ._forward import find, given, ours_or_theirs, runtime, shown_as, takes
 from .settings import (
     get_k_alignment_for_contiguous_layout,
     get_m_alignment_for_contiguous_layout,
@@ -162,27 +162,4 @@ def _one_of(name: str, new: Any, old: Any) -> Any:
 
 
 def _ours_or_theirs(name: str, sf: Any, native: Any, theirs: Any) -> Any:
-    """The native module's answer, else the other DeepGEMM's, else Deepwell's once more if the other does not
-    load.
-    """
-    refusal = None
-    if native is not None:
-        try:
-            result = native()
-            if result is None and _other.other() is None:
-                result = native()
-            if result is not None:
-                return result
-        except (UnsupportedError, ToolchainError) as error:
-            refusal = error
-    if refusal is None:
-        return theirs(find("scale_layout", name))
-    function = _other.attribute(name)
-    if function is None:
-        raise refusal
-    try:
-        return theirs(function)
-    except Exception:
-        if on_cpu(sf):
-            raise refusal from None
-        raise
+    return ours_or_theirs(name, sf, native, lambda: theirs(find("scale_layout", name)))

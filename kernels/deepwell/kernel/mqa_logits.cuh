@@ -1,0 +1,476 @@
+// Logits of the lightning indexer: out[i, j] = scale[j] * sum over heads of max(0, <q[i, h], key[j]>) * weight[i, h], for the keys that
+// row i sees; keys as one matrix or in pages. Keys stand on the MMA's 16-row side, heads on its 8-column side: a warp keeps all heads
+// of its row of queries in registers and keys pass by. CTAs take equal shares of all tiles of keys.
+//
+//   warp       role        reads                                                    writes
+//   0 .. 7     math_role   stages of keys and of queries                            logits
+//   8          load_role   global (TMA, or bytes), lengths, block table             stages, their headers
+//   9 .. 11    none: they fill the load warp's warpgroup, whose registers go to the math warps
+//   Warp w works on row w / G of its unit and on part w % G of a tile's keys, with G = 8 / query_warps.
+//   Queries come through the ring of keys, before the first tile of their unit: nothing waits when the unit changes.
+//
+//   barrier         init                    arrives                                                       waits
+//   full[stage]     1, + 32 with bytes      load warp, TMA unit                                           math warps
+//   empty[stage]    8                       lane 0 of each math warp, after __syncwarp (256: every lane)  load warp
+//
+// Order of arithmetic, per logit: <q, key> in FP32 by MMAs of 32 elements (two of 16 where the target lacks block scaling), rising.
+// ReLU keeps NaN. Then lane t of four sums heads 2t, 2t + 1, 2t + 8, 2t + 9, ..., rising, each by one fma from zero on; with those four
+// sums s: ((s0 + s1) + (s2 + s3)) * scale. Which warp, CTA or tile has the key does not matter. A logit that would be NaN is -inf.
+// Keys outside of what a row sees count as zeros in the MMA and are never stored.
+#pragma once
+
+#include "deepwell/mma/unscaled.cuh"
+#include "deepwell/mqa_logits.h"
+#include "deepwell/prim/fragments.cuh"
+#include "deepwell/prim/mqa_work.cuh"
+#include "deepwell/prim/ring.cuh"
+#include "deepwell/ptx/async_copy.cuh"
+#include "deepwell/ptx/reduce.cuh"
+#include "deepwell/ptx/registers.cuh"
+#include "deepwell/ptx/warp.cuh"
+
+namespace deepwell {
+
+template <MqaPlan P, class Target>
+struct MqaLogits {
+  using Mma = UnscaledE4m3<Target>;
+  static constexpr MqaSmemMap kSmem = smem_map(P);
+  static constexpr int kThreads = kMqaThreads;
+  static constexpr int kHeadTiles = P.heads / 8;
+  static constexpr int kSteps = P.head_dim / 32;
+  static constexpr int kKeyWarps = kMqaMathWarps / P.query_warps;
+  static constexpr int kWarpKeys = kMqaTile / kKeyWarps;  // of a tile
+  static constexpr int kGroup = kWarpKeys >= 32 ? 2 : 1;  // MMA tiles whose logits are stored together
+  static constexpr int kTilePages = kMqaTile / P.page;
+  static constexpr int kStageRows = stage_rows(P);
+  static constexpr int kHeaderBytes = sizeof(MqaHeader);
+  static constexpr uint32 kMinusInfinity = 0xff800000u;
+
+  static_assert(kSmem.total <= Target::kSmemPerCta,
+                "this plan needs more shared memory than the target has per CTA");
+  static_assert(P.heads == 8 || P.heads == 16 || P.heads == 32 || P.heads == 64);
+  static_assert(P.head_dim == 32 || P.head_dim == 64 || P.head_dim == 128);
+  static_assert(kMqaTile % P.page == 0 && kMqaMathWarps % P.query_warps == 0);
+  static_assert(kGroup * 16 <= P.page, "logits that are stored together are of one page");
+
+  __device__ static void run(MqaArgs const& args) {
+    extern __shared__ __align__(1024) unsigned char smem_bytes[];
+    SmemAddr const smem = smem_addr(smem_bytes);
+    if (threadIdx.x == 0) {
+      for (int stage = 0; stage < P.stages; ++stage) {
+        mbarrier_init(smem + kSmem.full + 8 * stage, args.key_copies && args.query_copies ? 1 : 33);
+        mbarrier_init(smem + kSmem.empty + 8 * stage,
+                      P.every_reader_arrives ? 32 * kMqaMathWarps : kMqaMathWarps);
+      }
+      fence_mbarrier_init();
+    }
+    grid_dependency_wait();
+    grid_launch_dependents();
+    uint32 clipped = 0;
+    MqaShare const share = mqa_find_share<P.paged>(args.work, smem + kSmem.share, blockIdx.x, gridDim.x,
+                                                   blockIdx.x == 0 ? &clipped : nullptr);
+    if (blockIdx.x == 0) note(args, Note::kClippedKeys, clipped);
+    if (threadIdx.x / 32 >= kMqaMathWarps) {
+      registers_decrease<72>();
+      if (threadIdx.x / 32 == kMqaMathWarps && share.count > 0) load_role(args, smem, share);
+    } else {
+      registers_increase<216>();
+      if (share.count > 0) math_role(args, smem);
+      if (args.fill) fill_outside(args);
+    }
+  }
+
+  /// Adds what the lanes of a warp have counted to a note.
+  __device__ static void note(MqaArgs const& args, Note which, uint32 count) {
+    uint32 const sum = sum_over_lanes(count);
+    if (sum != 0 && lane_id() == 0) add_relaxed_gpu(args.notes + static_cast<int>(which), sum);
+  }
+
+  // ---- load role ----
+
+  /// The unit whose tiles are being loaded. `cur` and `next` hold 32 entries of its block table each, one a lane.
+  struct Unit {
+    int index, request;
+    int first, count;      // rows of the request
+    MqaRange mine, range;  // what the lane's row sees, and what they all see
+    int tiles;
+    int batch;
+    uint32 cur, next;
+  };
+
+  /// The first unit from `from` on that has tiles. Lengths that change while the kernel runs may leave none: then the last one, and
+  /// one tile, so that the share comes to its end.
+  __device__ static Unit open_unit(MqaArgs const& args, int from, int lane) {
+    MqaWork const& work = args.work;
+    int const units = work.requests * work.units_per_request;
+    Unit unit{.index = units - 1, .batch = -2};
+    for (int base = from; base < units; base += 32) {
+      int const mine = base + lane;
+      bool const has = mine < units && mqa_tiles(mqa_unit_range<P.paged>(work, mine, nullptr)) > 0;
+      uint32 const found = minimum_over_lanes(has ? mine : 0x7fffffff);
+      if (found != 0x7fffffff) {
+        unit.index = found;
+        break;
+      }
+    }
+    unit.request = unit.index / work.units_per_request;
+    unit.first = (unit.index - unit.request * work.units_per_request) * work.unit_rows;
+    unit.count = work.rows - unit.first < work.unit_rows ? work.rows - unit.first : work.unit_rows;
+    bool clipped;
+    unit.mine = {0, 0};
+    if (lane < unit.count) unit.mine = mqa_row_range<P.paged>(work, unit.request, unit.first + lane, clipped);
+    uint32 const lo = minimum_over_lanes(unit.mine.hi == 0 ? 0x7fffffff : unit.mine.lo);
+    unit.range.hi = 0x7fffffff - minimum_over_lanes(0x7fffffff - unit.mine.hi);
+    unit.range.lo = unit.range.hi == 0 ? 0 : lo & ~3u;
+    int const tiles = mqa_tiles(unit.range);
+    unit.tiles = tiles > 0 ? tiles : 1;
+    return unit;
+  }
+
+  /// Entry 32 * batch + lane of the unit's row of the block table; ~0 past its end and past the unit's keys.
+  __device__ static uint32 table_entry(MqaArgs const& args, Unit const& unit, int batch, int lane) {
+    int const page = 32 * batch + lane;
+    if (page >= pages_of(unit) || page >= args.table_columns) return ~0u;
+    return load_global_u32(args.block_table + (unit.request * args.table_pitch + page));
+  }
+  __device__ static int pages_of(Unit const& unit) { return (unit.range.hi + (P.page - 1)) / P.page; }
+
+  /// The pages of a tile, and which of them are there. Counts those that should be in `missing`.
+  struct Pages {
+    uint32 page[kTilePages];
+    uint32 present;
+  };
+  __device__ static Pages find_pages(MqaArgs const& args, Unit& unit, int tile, int lane, uint32& missing) {
+    int const first = tile * kTilePages;
+    if (first / 32 != unit.batch) {
+      bool const follows = first / 32 == unit.batch + 1;
+      unit.batch = first / 32;
+      unit.cur = follows ? unit.next : table_entry(args, unit, unit.batch, lane);
+      unit.next = table_entry(args, unit, unit.batch + 1, lane);
+    }
+    Pages out{.present = 0};
+#pragma unroll
+    for (int i = 0; i < kTilePages; ++i) {
+      out.page[i] = shuffle(unit.cur, first % 32 + i);
+      bool const wanted = first + i < pages_of(unit);
+      if (wanted && out.page[i] < static_cast<uint32>(args.pages)) {
+        out.present |= 1u << i;
+      } else if (wanted && lane == 0) {
+        ++missing;
+      }
+    }
+    return out;
+  }
+
+  /// A stage that is being filled.
+  struct Stage {
+    SmemAddr keys, scales, header, full;
+  };
+  __device__ static Stage stage_at(SmemAddr smem, int stage) {
+    return {smem + kSmem.keys + stage * kSmem.keys_stage_bytes,
+            smem + kSmem.scales + stage * kSmem.scales_stage_bytes,
+            smem + kSmem.headers + stage * kHeaderBytes, smem + kSmem.full + 8 * stage};
+  }
+  __device__ static void set_header(Stage const& stage, uint32 kind, int first, uint32 which, int lane) {
+    if (lane == 0) {
+      store_shared_u32(stage.header, kind);
+      store_shared_u32(stage.header + 4, first);
+      store_shared_u32(stage.header + 8, which);
+    }
+  }
+
+  __device__ static void load_role(MqaArgs const& args, SmemAddr smem, MqaShare const& share) {
+    int const lane = lane_id();
+    bool const any_bytes = !args.key_copies || !args.query_copies;
+    if (lane == 0 && args.key_copies) {
+      prefetch_tensor_map(&args.key_map);
+      prefetch_tensor_map(&args.scale_map);
+    }
+    if (lane == 0 && args.query_copies) {
+      prefetch_tensor_map(&args.query_map);
+      prefetch_tensor_map(&args.weight_map);
+    }
+    uint32 missing = 0;
+    Unit unit = open_unit(args, share.unit, lane);
+    int tile = share.tile;
+    int loaded_rows = 0;  // of the unit's queries
+    RingPosition<P.stages> at;
+    for (int64 left = share.count; left > 0; at.advance()) {
+      if (tile >= unit.tiles) {
+        unit = open_unit(args, unit.index + 1, lane);
+        tile = loaded_rows = 0;
+      }
+      Stage const stage = stage_at(smem, at.stage);
+      mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
+      if (loaded_rows < unit.count) {
+        load_queries(args, unit, loaded_rows, stage, lane);
+        loaded_rows += kStageRows;
+      } else {
+        Pages pages{.present = 1};
+        if constexpr (P.paged) pages = find_pages(args, unit, tile, lane, missing);
+        int const first = unit.range.lo + tile * kMqaTile;
+        set_header(stage, left == 1 ? kMqaLast : 0, first, pages.present, lane);
+        if (args.key_copies) {
+          if (lane == 0) copy_tile(args, pages, first, stage);
+        } else {
+          load_tile_by_bytes(args, pages, first, stage, lane);
+          if (lane == 0) mbarrier_arrive(stage.full);
+        }
+        ++tile;
+        --left;
+      }
+      if (any_bytes) {
+        fence_proxy_async_shared();  // that a later user of the stage may start
+        mbarrier_arrive(stage.full);
+      }
+    }
+    if constexpr (P.paged) note(args, Note::kBadPage, missing);
+  }
+
+  /// Queries and weights of up to kStageRows rows, from row `from` of the unit on.
+  __device__ static void load_queries(MqaArgs const& args, Unit const& unit, int from, Stage const& stage,
+                                      int lane) {
+    int const line = unit.request * args.work.rows + unit.first + from;
+    int const rows = unit.count - from < kStageRows ? unit.count - from : kStageRows;
+    set_header(stage, kMqaQueries, line, from, lane);
+    if (lane < kMqaMathWarps) {
+      store_shared_u32(stage.header + (16 + 8 * lane), unit.mine.lo);
+      store_shared_u32(stage.header + (20 + 8 * lane), unit.mine.hi);
+    }
+    warp_sync();  // lane 0 arrives for all
+    if (!args.query_copies) {
+      for (int row = 0; row < rows; ++row) load_query_by_bytes(args, unit, from + row, row, stage, lane);
+      if (lane == 0) mbarrier_arrive(stage.full);
+    } else if (lane == 0) {  // rows past the unit's last one come along and are not used
+      mbarrier_arrive_expect_tx(stage.full, copy_rows(P) * P.heads * (P.head_dim + 4));
+      tma_load_3d(stage.keys, &args.query_map, 0, 0, line, stage.full);
+      tma_load_3d(stage.scales, &args.weight_map, 0, line, 0, stage.full);
+    }
+  }
+
+  __device__ static void copy_tile(MqaArgs const& args, Pages const& pages, int first, Stage const& stage) {
+    if constexpr (!P.paged) {
+      mbarrier_arrive_expect_tx(stage.full, kSmem.keys_stage_bytes + kSmem.scales_stage_bytes);
+      tma_load_3d(stage.keys, &args.key_map, 0, first, 0, stage.full);
+      tma_load_3d(stage.scales, &args.scale_map, first, 0, 0, stage.full);
+    } else {
+      uint32 bytes = 0;
+#pragma unroll
+      for (int i = 0; i < kTilePages; ++i) bytes += (pages.present >> i & 1) * (P.page * (P.head_dim + 4));
+      mbarrier_arrive_expect_tx(stage.full, bytes);
+#pragma unroll
+      for (int i = 0; i < kTilePages; ++i) {
+        if ((pages.present >> i & 1) == 0) continue;
+        tma_load_3d(stage.keys + i * P.page * P.head_dim, &args.key_map, 0, 0, pages.page[i], stage.full);
+        tma_load_3d(stage.scales + i * P.page * 4, &args.scale_map, 0, pages.page[i], 0, stage.full);
+      }
+    }
+  }
+
+  __device__ static uint32 word_at(unsigned char const* from) {
+    uint32 word = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) word |= load_global_u8(from + i) << (8 * i);
+    return word;
+  }
+
+  /// What copy_tile does, for addresses and strides that tensor maps do not take. Keys that do not exist become zeros.
+  __device__ static void load_tile_by_bytes(MqaArgs const& args, Pages const& pages, int first,
+                                            Stage const& stage, int lane) {
+    constexpr int kRowWords = P.head_dim / 4;
+#pragma unroll 1
+    for (int i = 0; i < kTilePages; ++i) {
+      if ((pages.present >> i & 1) == 0) continue;
+      unsigned char const* from = args.keys + static_cast<int64>(first) * args.keys_stride;
+      unsigned char const* scales_from = args.scales + static_cast<int64>(first) * 4;
+      int64 const pitch = P.paged ? P.head_dim : args.keys_stride;
+      int count = P.page;
+      if constexpr (P.paged) {
+        from = args.keys + static_cast<int64>(pages.page[i]) * args.keys_stride;
+        scales_from = from + P.page * P.head_dim;
+      } else if (args.work.keys - first < P.page) {
+        count = args.work.keys - first;
+      }
+      for (int word = lane; word < P.page * kRowWords; word += 32) {
+        int const row = word / kRowWords, byte = word % kRowWords * 4;
+        store_shared_u32(stage.keys + (swizzled_chunk<P.head_dim>(i * P.page + row, byte / 16) + byte % 16),
+                         row < count ? word_at(from + row * pitch + byte) : 0);
+      }
+      for (int row = lane; row < P.page; row += 32) {
+        store_shared_u32(stage.scales + 4 * (i * P.page + row),
+                         row < count ? word_at(scales_from + 4 * row) : 0);
+      }
+    }
+  }
+
+  /// What the copies of load_queries do for one row, which is row `to` of the stage.
+  __device__ static void load_query_by_bytes(MqaArgs const& args, Unit const& unit, int row, int to,
+                                             Stage const& stage, int lane) {
+    constexpr int kRowWords = P.head_dim / 4;
+    int64 const line = static_cast<int64>(unit.request) * args.work.rows + unit.first + row;
+    unsigned char const* const q =
+        args.q + unit.request * args.q_request_stride + (unit.first + row) * args.q_row_stride;
+    unsigned char const* const weights = args.weights + line * args.weights_pitch;
+    for (int word = lane; word < P.heads * kRowWords; word += 32) {
+      int const head = word / kRowWords, byte = word % kRowWords * 4;
+      store_shared_u32(stage.keys + (swizzled_chunk<P.head_dim>(to * P.heads + head, byte / 16) + byte % 16),
+                       head < args.heads ? word_at(q + head * args.q_head_stride + byte) : 0);
+    }
+    for (int head = lane; head < P.heads; head += 32)
+      store_shared_u32(stage.scales + 4 * (to * P.heads + head),
+                       head < args.heads ? word_at(weights + 4 * head) : 0);
+  }
+
+  // ---- math role ----
+
+  /// A warp's row of a unit.
+  struct Row {
+    MqaRange range;
+    float* out;  // of key 0
+    uint32 q[kSteps][kHeadTiles][Mma::kWordsB];
+    float weight[kHeadTiles][2];
+  };
+
+  /// Takes what a stage of queries has for row `slot` of the unit.
+  __device__ static void open_row(MqaArgs const& args, Row& row, Stage const& stage, int slot, int lane) {
+    int const from = load_shared_u32(stage.header + 8);
+    if (from == 0) {
+      row.range.lo = load_shared_u32(stage.header + (16 + 8 * slot));
+      row.range.hi = load_shared_u32(stage.header + (20 + 8 * slot));
+    }
+    int const place = slot - from;
+    if (row.range.hi == 0 || place < 0 || place >= kStageRows) return;
+    int64 const line = static_cast<int>(load_shared_u32(stage.header + 4)) + place;
+    row.out = args.logits + line * args.logits_pitch - (args.compressed ? row.range.lo : 0);
+    int const first = place * P.heads;
+    load_heads(row, stage.keys, first, lane);
+#pragma unroll
+    for (int tile = 0; tile < kHeadTiles; ++tile)
+      load_shared_f32x2(row.weight[tile], stage.scales + 4 * (first + 8 * tile + 2 * (lane % 4)));
+  }
+
+  /// Fragments of all heads; `first` is the stage's row of the first one.
+  __device__ static void load_heads(Row& row, SmemAddr rows, int first, int lane) {
+    // One ldmatrix brings four matrices of 8 heads x 16 bytes: two steps of one tile, or one step of two tiles.
+    constexpr int kStepsAtOnce = kSteps == 1 ? 1 : 2;
+    constexpr int kTilesAtOnce = kSteps == 1 && kHeadTiles > 1 ? 2 : 1;
+    int const matrix = lane / 8;
+    int const chunk = kStepsAtOnce == 2 ? matrix : matrix % 2;
+    int const of = first + lane % 8 + (kTilesAtOnce == 2 ? matrix / 2 * 8 : 0);
+#pragma unroll
+    for (int tile = 0; tile < kHeadTiles; tile += kTilesAtOnce) {
+#pragma unroll
+      for (int step = 0; step < kSteps; step += kStepsAtOnce) {
+        uint32 bytes[4];
+        ldmatrix_x4(bytes, rows + swizzled_chunk<P.head_dim>(of + 8 * tile, 2 * step + chunk));
+        Mma::prepare_b({bytes[0], bytes[1]}, row.q[step][tile]);
+        if constexpr (kStepsAtOnce == 2) Mma::prepare_b({bytes[2], bytes[3]}, row.q[step + 1][tile]);
+        if constexpr (kTilesAtOnce == 2) Mma::prepare_b({bytes[2], bytes[3]}, row.q[step][tile + 1]);
+      }
+    }
+  }
+
+  /// The sums over all heads for 16 keys from `key` of the tile on, which are keys `from` .. of all: for rows g and g + 8.
+  __device__ static void multiply(float (&sum)[2], Row const& row, SmemAddr keys, int key, int from,
+                                  int lane) {
+    float acc[kHeadTiles][4] = {};
+    int const g = lane / 4;
+    auto const seen = [&](int at) { return at >= row.range.lo && at < row.range.hi; };
+    bool const upper = seen(from + g), lower = seen(from + g + 8);
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+      uint32 bytes[4];
+      ldmatrix_x4(bytes, keys + swizzled_chunk<P.head_dim>(key + lane % 16, 2 * step + lane / 16));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) bytes[i] = (i % 2 == 0 ? upper : lower) ? bytes[i] : 0;
+      uint32 a[Mma::kWordsA];
+      Mma::prepare_a(bytes, a);
+#pragma unroll
+      for (int tile = 0; tile < kHeadTiles; ++tile) Mma::mma(acc[tile], a, row.q[step][tile]);
+    }
+    sum[0] = sum[1] = 0.0f;
+#pragma unroll
+    for (int tile = 0; tile < kHeadTiles; ++tile) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        sum[e / 2] = fma_rn(relu_or_nan(acc[tile][e]), row.weight[tile][e % 2], sum[e / 2]);
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      sum[half] += shuffle_xor<1>(sum[half]);
+      sum[half] += shuffle_xor<2>(sum[half]);
+    }
+  }
+
+  __device__ static void math_role(MqaArgs const& args, SmemAddr smem) {
+    int const warp = threadIdx.x / 32;
+    int const lane = lane_id();
+    int const first_key = warp % kKeyWarps * kWarpKeys;
+    Row row;
+    row.range = {0, 0};
+    uint32 nans = 0;
+    uint32 kind = 0;
+    for (RingPosition<P.stages> at; (kind & kMqaLast) == 0; at.advance()) {
+      Stage const stage = stage_at(smem, at.stage);
+      mbarrier_wait(stage.full, at.phase);
+      kind = load_shared_u32(stage.header);
+      if ((kind & kMqaQueries) != 0) {
+        open_row(args, row, stage, warp / kKeyWarps, lane);
+      } else {
+        int const first = load_shared_u32(stage.header + 4);
+        uint32 const pages = load_shared_u32(stage.header + 8);
+#pragma unroll 1
+        for (int key = first_key; key < first_key + kWarpKeys; key += 16 * kGroup) {
+          int const from = first + key;
+          if (from >= row.range.hi || from + 16 * kGroup <= row.range.lo) continue;
+          bool const present = (pages >> (key / P.page) & 1) != 0;
+          nans += store_group(row, stage.keys, stage.scales, key, from, present, lane);
+        }
+      }
+      release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
+    }
+    note(args, Note::kNanLogit, nans);
+  }
+
+  /// The logits of 16 kGroup keys from `key` of the tile on, one a lane. Returns whether the lane's would have been NaN.
+  __device__ static uint32 store_group(Row const& row, SmemAddr keys, SmemAddr scales, int key, int from,
+                                       bool present, int lane) {
+    int const g = lane / 4, t = lane % 4;
+    float sum[kGroup][2] = {};
+    if (present) {
+#pragma unroll
+      for (int i = 0; i < kGroup; ++i) multiply(sum[i], row, keys, key + 16 * i, from + 16 * i, lane);
+    }
+    float mine = t % 2 == 0 ? sum[0][0] : sum[0][1];
+    if constexpr (kGroup == 2) {
+      if (t >= 2) mine = t % 2 == 0 ? sum[1][0] : sum[1][1];
+    }
+    int const place = 8 * t + g;
+    bool const stores = (kGroup == 2 || t < 2) && from + place >= row.range.lo && from + place < row.range.hi;
+    if (!stores) return 0;
+    float logit = bits_to_f32(kMinusInfinity);
+    bool is_nan = false;
+    if (present) {
+      float const scaled = mine * bits_to_f32(load_shared_u32(scales + 4 * (key + place)));
+      is_nan = scaled != scaled;
+      logit = is_nan ? logit : scaled;
+    }
+    store_global_f32(row.out + from + place, logit);
+    return is_nan ? 1 : 0;
+  }
+
+  /// -inf to all columns outside of a row's keys, row by row; without compression.
+  __device__ static void fill_outside(MqaArgs const& args) {
+    int64 const rows = static_cast<int64>(args.work.requests) * args.work.rows;
+    for (int64 line = blockIdx.x; line < rows; line += gridDim.x) {
+      bool clipped;
+      MqaRange const range = mqa_row_range<P.paged>(args.work, 0, static_cast<int>(line), clipped);
+      float* const out = args.logits + line * args.logits_pitch;
+      for (int column = threadIdx.x; column < args.columns; column += 32 * kMqaMathWarps) {
+        if (column < range.lo || column >= range.hi) store_global_u32(out + column, kMinusInfinity);
+      }
+    }
+  }
+};
+
+}  // namespace deepwell
