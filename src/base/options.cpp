@@ -27,7 +27,7 @@ std::vector<OptionRow> const& table() {
       {Option::kAfterWarmup, "DEEPWELL_AFTER_WARMUP", OptionType::kText, "warn",
        "What a call does that needs a kernel which the warm-up did not load: warn (log its name and build it), error or off (build it)", {}},
       {Option::kCompiler, "DEEPWELL_COMPILER", OptionType::kText, "",
-       "Run-time compiler: nvrtc or nvcc; empty: nvrtc, else nvcc", {{"DG_JIT_USE_NVRTC", "nvrtc"}}},
+       "Run-time compiler: nvrtc or nvcc; empty: nvrtc, else nvcc; none: nothing is compiled", {{"DG_JIT_USE_NVRTC", "nvrtc"}}},
       {Option::kNvrtc, "DEEPWELL_NVRTC", OptionType::kPath, "",
        "An NVRTC library, or a folder that holds one; tried before all others", {}},
       {Option::kNvcc, "DEEPWELL_NVCC", OptionType::kPath, "",
