@@ -15,6 +15,22 @@ enum class ScaleKind : int {
   kF32,    // FP32 values, honoured as they are
 };
 
+/// How rows of a and matrices of b belong together.
+enum class Grouping : int {
+  kNone,        // a batch of products: a[z] b[z]^T
+  kContiguous,  // rows of one a belong to groups by a list of ids (prim/groups.cuh): row times b[group]^T
+  kMasked,      // a[z] b[z]^T, of which the first rows only, as a list of counts says
+};
+
+DW_HD constexpr char const* name_of(Grouping grouping) {
+  switch (grouping) {
+    case Grouping::kNone: return "none";
+    case Grouping::kContiguous: return "contiguous";
+    case Grouping::kMasked: return "masked";
+  }
+  return "?";
+}
+
 inline constexpr int kTileK = 128;  // elements of k per stage of the ring
 inline constexpr int kStepK = 32;  // elements of k per scale group of the finest granularity, and per k32 MMA
 
@@ -22,6 +38,7 @@ inline constexpr int kStepK = 32;  // elements of k per scale group of the fines
 struct GemmPlan {
   Dtype x, y;  // kE4m3 or kE2m1
   Dtype d;     // kBf16 or kF32
+  Grouping grouping;
   ScaleKind x_scale, y_scale;
   int x_gran_k, y_gran_k;      // elements of k per scale: 32 or 128
   bool swap;                   // x is b: the MMA's rows are columns of d
@@ -38,7 +55,7 @@ struct GemmPlan {
 // The one list of the fields: text, key, hash and printer are made from it. V(type, name).
 // clang-format off
 #define DW_GEMM_PLAN_FIELDS(V)                                        \
-  V(Dtype, x) V(Dtype, y) V(Dtype, d)                                 \
+  V(Dtype, x) V(Dtype, y) V(Dtype, d) V(Grouping, grouping)           \
   V(ScaleKind, x_scale) V(ScaleKind, y_scale)                         \
   V(int, x_gran_k) V(int, y_gran_k)                                   \
   V(bool, swap)                                                       \
@@ -83,6 +100,7 @@ struct GemmSmemMap {
   int scale_x, scale_y;  // [stages][scale_words][rows of the tile], 4 bytes each
   int full, empty;       // [stages] mbarriers
   int is_last;           // one word: this CTA finishes its tile (split-K)
+  int owners;            // [tile_m] words: the group of each row (kContiguous)
   int x_stage_bytes, y_stage_bytes, scale_x_stage_bytes, scale_y_stage_bytes;
   int total;
 };
@@ -104,6 +122,7 @@ DW_HD constexpr GemmSmemMap smem_map(GemmPlan const& p) {
   m.full = bump.take(p.stages * 8, 8);
   m.empty = bump.take(p.stages * 8, 8);
   m.is_last = bump.take(4, 4);
+  m.owners = p.grouping == Grouping::kContiguous ? bump.take(tile_m(p) * 4, 4) : 0;
   m.total = bump.used;
   return m;
 }
@@ -141,6 +160,10 @@ struct GemmArgs {
   int paired_stores;   // two neighbouring columns of d (and c) may be accessed as one
   float* partials;     // [tiles][splits][tile_rows * tile_cols], split-K only
   unsigned* counters;  // [tiles], zero before and after each launch, split-K only
+  int const* layout;   // kContiguous: [m] groups of rows; kMasked: [batch] numbers of rows
+  int groups;          // kContiguous: matrices of b
+  int block;        // kContiguous: rows of a block, whose padding is written if one of its rows has a group
+  unsigned* notes;  // the device's counters, groupings only
 };
 
 /// Which tile a CTA works on. Tiles are visited in bands of kBand row tiles, so that CTAs that run together share operands.

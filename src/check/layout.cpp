@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "check/work.hpp"
 #include "checkpoint/quantise.hpp"
 #include "num/formats.hpp"
 #include "ops/layout/layout.hpp"
@@ -189,6 +190,25 @@ Outcome run_layout_case(Context& context, LayoutCase const& what, std::uint64_t 
     out.reason = error.what();
     return out;
   }
+}
+
+std::vector<OpCase> layout_op_cases(bool quick) {
+  std::vector<OpCase> out;
+  for (LayoutCase const& what : layout_cases()) {
+    if (quick && out.size() == 4) break;
+    OpCase c;
+    c.op = "layout";
+    c.name = what.name();
+    c.tensors = c.name.substr(7);
+    c.data = "powers";
+    c.bitwise = true;
+    c.run = [what](Context& context, std::uint64_t seed, Schedules const& schedules) {
+      return run_layout_case(context, what, seed, schedules);
+    };
+    c.floor_sectors = least_sectors(what);
+    out.push_back(std::move(c));
+  }
+  return out;
 }
 
 }  // namespace deepwell::check

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "check/run.hpp"
+#include "check/op_case.hpp"
 
 namespace deepwell::check {
 
@@ -20,6 +20,10 @@ struct LayoutCase {
 };
 
 std::vector<LayoutCase> layout_cases();
+/// Input and output once, in sectors of 32 bytes.
+std::uint64_t least_sectors(LayoutCase const& what);
+/// The same for `deepwell check`.
+std::vector<OpCase> layout_op_cases(bool quick);
 
 /// Runs the transformation on random powers of two (and zeros, from FP32) and compares every word, the padding of the last
 /// words included, and the guard bands, under each schedule. Errors become outcomes. kUnsupported where the target keeps such scales as they are.

@@ -162,7 +162,7 @@ std::vector<MutationOutcome> mutate_case(Case const& what, Arithmetic const& ari
   std::vector<MutationOutcome> out;
   auto const add = [&](std::string mutation, std::vector<std::byte> const& after) {
     Verdict const verdict = judge(data, limits, after);
-    out.push_back({what.name(), what.op, std::move(mutation), !verdict.pass, verdict.reason});
+    out.push_back({what.name(), name_of(what.op), std::move(mutation), !verdict.pass, verdict.reason});
   };
   add("none", produce(data));
   for (Mutation mutation : mutations_of(what))

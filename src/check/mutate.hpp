@@ -37,7 +37,7 @@ std::vector<std::byte> mutated_output(CaseData const& data, Mutation mutation, s
 
 struct MutationOutcome {
   std::string case_name;
-  Op op = Op::kGemm;
+  std::string op;
   std::string mutation;
   bool rejected = false;
   std::string reason;  // the verdict's

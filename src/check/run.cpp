@@ -9,7 +9,7 @@
 #include <span>
 
 #include "base/error.hpp"
-#include "base/log.hpp"
+#include "check/device.hpp"
 #include "ops/einsum/einsum.hpp"
 #include "ops/gemm/gemm.hpp"
 
@@ -18,76 +18,22 @@ namespace {
 
 using ref::ScaleFormat;
 
-/// Device memory until the end of a scope.
-class DeviceBuffer {
- public:
-  DeviceBuffer(Backend& backend, Buffer const& from)
-      : backend_(backend), start_(from.start), size_(from.bytes.size()) {
-    if (size_ == 0) return;
-    address_ = backend.allocate(size_);
-    backend.copy_to_device(address_, from.bytes, nullptr);
-  }
-  ~DeviceBuffer() {
-    if (address_ == 0) return;
-    try {
-      backend_.release(address_);
-    } catch (std::exception const& error) {  // launches that waited may report here
-      log_error("release of a case's memory: {}", error.what());
-    }
-  }
-  DeviceBuffer(DeviceBuffer const&) = delete;
-  DeviceBuffer& operator=(DeviceBuffer const&) = delete;
-
-  DeviceAddress tensor() const { return address_ + static_cast<DeviceAddress>(start_); }
-  std::vector<std::byte> read() const {
-    std::vector<std::byte> out(size_);
-    if (size_ != 0) backend_.copy_to_host(out, address_, nullptr);
-    return out;
-  }
-
- private:
-  Backend& backend_;
-  DeviceAddress address_ = 0;
-  std::int64_t start_;
-  std::size_t size_;
-};
-
-TensorView view(DeviceAddress data, Dtype dtype, std::initializer_list<std::int64_t> shape,
-                std::initializer_list<std::int64_t> strides) {
-  TensorView out = contiguous_view(data, dtype, shape);
-  std::copy(strides.begin(), strides.end(), out.strides.begin());
-  return out;
-}
-
-Dtype stored_dtype(Dtype operand) { return operand == Dtype::kE2m1 ? Dtype::kI8 : operand; }
-
-Dtype scale_dtype(ScaleFormat format) {
-  switch (format) {
-    case ScaleFormat::kF32: return Dtype::kF32;
-    case ScaleFormat::kUe8m0: return Dtype::kUe8m0;
-    case ScaleFormat::kPacked: return Dtype::kI32;
-  }
-  throw Error(ErrorCode::kInternal, "scale format out of range");
-}
-
-std::int64_t row_bytes(OperandData const& o) { return o.k * bits_of(o.how.dtype) / 8; }
-
 GemmCall gemm_call(CaseData const& data, DeviceAddress a, DeviceAddress scale_a, DeviceAddress b,
                    DeviceAddress scale_b, DeviceAddress c, DeviceAddress d) {
   auto const matrix = [](OperandData const& o, DeviceAddress at) {
-    return view(at, stored_dtype(o.how.dtype), {o.rows, row_bytes(o)}, {o.pitch, 1});
+    return strided_view(at, stored_dtype(o.how.dtype), {o.rows, row_bytes(o)}, {o.pitch, 1});
   };
   auto const scales = [](OperandData const& o, DeviceAddress at) {
-    return view(at, scale_dtype(o.how.scale), {o.scale_rows, o.scale_cols},
-                {o.scale_row_stride, o.scale_k_stride});
+    return strided_view(at, scale_dtype(o.how.scale), {o.scale_rows, o.scale_cols},
+                        {o.scale_row_stride, o.scale_k_stride});
   };
   Case const& what = data.what;
   GemmCall call;
   call.a = matrix(data.a, a), call.b = matrix(data.b, b);
   call.scale_a = scales(data.a, scale_a), call.scale_b = scales(data.b, scale_b);
-  call.d = view(d, what.d, {what.m, what.n}, {data.d_pitch, 1});
+  call.d = strided_view(d, what.d, {what.m, what.n}, {data.d_pitch, 1});
   if (what.c == CMode::kSame) call.c = call.d;
-  if (what.c == CMode::kOther) call.c = view(c, what.d, {what.m, what.n}, {data.c_pitch, 1});
+  if (what.c == CMode::kOther) call.c = strided_view(c, what.d, {what.m, what.n}, {data.c_pitch, 1});
   if (!what.default_recipe) {
     call.recipe_a = {what.a.gran_mn, what.a.gran_k};
     call.recipe_b = {what.b.gran_mn, what.b.gran_k};
@@ -101,23 +47,25 @@ EinsumCall einsum_call(CaseData const& data, DeviceAddress a, DeviceAddress scal
   Case const& what = data.what;
   DW_CHECK(what.c == CMode::kNone, kInternal, "einsum cases have no c");
   EinsumCall call;
-  call.a = view(a, stored_dtype(what.a.dtype), {what.m, what.batch, row_bytes(data.a)},
-                {data.a.pitch, data.a.batch_stride, 1});
-  call.scale_a = view(scale_a, scale_dtype(what.a.scale), {data.a.scale_rows, what.batch, data.a.scale_cols},
-                      {data.a.scale_row_stride, data.a.scale_batch_stride, data.a.scale_k_stride});
+  call.a = strided_view(a, stored_dtype(what.a.dtype), {what.m, what.batch, row_bytes(data.a)},
+                        {data.a.pitch, data.a.batch_stride, 1});
+  call.scale_a =
+      strided_view(scale_a, scale_dtype(what.a.scale), {data.a.scale_rows, what.batch, data.a.scale_cols},
+                   {data.a.scale_row_stride, data.a.scale_batch_stride, data.a.scale_k_stride});
   if (what.flat_weights) {
-    call.b = view(b, stored_dtype(what.b.dtype), {what.batch * what.n, row_bytes(data.b)}, {data.b.pitch, 1});
+    call.b = strided_view(b, stored_dtype(what.b.dtype), {what.batch * what.n, row_bytes(data.b)},
+                          {data.b.pitch, 1});
     call.scale_b =
-        view(scale_b, scale_dtype(what.b.scale), {what.batch * data.b.scale_rows, data.b.scale_cols},
-             {data.b.scale_row_stride, data.b.scale_k_stride});
+        strided_view(scale_b, scale_dtype(what.b.scale), {what.batch * data.b.scale_rows, data.b.scale_cols},
+                     {data.b.scale_row_stride, data.b.scale_k_stride});
   } else {
-    call.b = view(b, stored_dtype(what.b.dtype), {what.batch, what.n, row_bytes(data.b)},
-                  {data.b.batch_stride, data.b.pitch, 1});
+    call.b = strided_view(b, stored_dtype(what.b.dtype), {what.batch, what.n, row_bytes(data.b)},
+                          {data.b.batch_stride, data.b.pitch, 1});
     call.scale_b =
-        view(scale_b, scale_dtype(what.b.scale), {what.batch, data.b.scale_rows, data.b.scale_cols},
-             {data.b.scale_batch_stride, data.b.scale_row_stride, data.b.scale_k_stride});
+        strided_view(scale_b, scale_dtype(what.b.scale), {what.batch, data.b.scale_rows, data.b.scale_cols},
+                     {data.b.scale_batch_stride, data.b.scale_row_stride, data.b.scale_k_stride});
   }
-  call.d = view(d, what.d, {what.m, what.batch, what.n}, {data.d_pitch, data.d_batch_stride, 1});
+  call.d = strided_view(d, what.d, {what.m, what.batch, what.n}, {data.d_pitch, data.d_batch_stride, 1});
   call.recipe = {1, what.b.gran_mn, 128};
   return call;
 }
@@ -128,10 +76,6 @@ std::string short_name(GemmCandidate const& candidate) {
                                 p.swap ? " swap" : "", p.stages);
   if (candidate.splits > 1) out += fmt::format(" split {}", candidate.splits);
   return out;
-}
-
-void check_unchanged(DeviceBuffer const& device, Buffer const& host, char const* name) {
-  DW_CHECK(device.read() == host.bytes, kDevice, "{} or the memory around it was written", name);
 }
 
 GemmShape gemm_shape(Case const& what) {

@@ -1,6 +1,7 @@
 // Floors of MMAs and sectors.
 #include "check/work.hpp"
 
+#include "check/layout.hpp"
 #include "deepwell/common.h"
 #include "emu/run/transactions.hpp"
 
@@ -72,9 +73,10 @@ Efficiency efficiency_of(Case const& what, bool swap, emu::Statistics const& sta
   return out;
 }
 
-Efficiency efficiency_of(LayoutCase const& what, emu::Statistics const& statistics) {
+Efficiency efficiency_of(OpCase const& what, emu::Statistics const& statistics) {
   Efficiency out = counted(statistics);
-  out.floor_sectors = least_sectors(what);
+  out.floor_sectors = what.floor_sectors;
+  out.useful_mma = what.useful_mma;
   return out;
 }
 

@@ -4,14 +4,13 @@
 #include <cstdint>
 
 #include "check/case.hpp"
-#include "check/layout.hpp"
+#include "check/op_case.hpp"
 #include "emu/statistics.hpp"
 
 namespace deepwell::check {
 
 /// Every operand, scale, c and d once, in sectors of 32 bytes, each tensor for itself.
 std::uint64_t least_sectors(Case const& what);
-std::uint64_t least_sectors(LayoutCase const& what);
 
 /// MMAs of 16 x 8 x `k_per_mma` that cover the product when it starts at a tile's corner. `swap`: the side of 16 is b's, as in
 /// GemmPlan; else it is a's.
@@ -28,6 +27,6 @@ struct Efficiency {
   double sector_ratio() const;  // floor / touched; above 1 is possible: nothing says that d is written once
 };
 Efficiency efficiency_of(Case const& what, bool swap, emu::Statistics const& statistics);
-Efficiency efficiency_of(LayoutCase const& what, emu::Statistics const& statistics);
+Efficiency efficiency_of(OpCase const& what, emu::Statistics const& statistics);
 
 }  // namespace deepwell::check

@@ -13,9 +13,9 @@
 #include "base/options.hpp"
 #include "base/table.hpp"
 #include "base/thread_pool.hpp"
-#include "check/layout.hpp"
 #include "check/model.hpp"
 #include "check/mutate.hpp"
+#include "check/op_case.hpp"
 #include "check/run.hpp"
 #include "cli/commands.hpp"
 #include "cli/progress.hpp"
@@ -36,6 +36,20 @@ struct Options {
 bool selected(Options const& options, check::Case const& what) {
   if (!options.op.empty() && options.op != check::name_of(what.op)) return false;
   return options.filter.empty() || what.name().find(options.filter) != std::string::npos;
+}
+
+std::vector<check::OpCase> selected_op_cases(Options const& options) {
+  std::vector<check::OpCase> cases = check::op_cases(options.quick);
+  std::erase_if(cases, [&](check::OpCase const& c) {
+    return (!options.op.empty() && options.op != c.op) || c.name.find(options.filter) == std::string::npos;
+  });
+  return cases;
+}
+
+std::vector<std::string> operation_names() {
+  std::vector<std::string> names = check::op_case_names();
+  names.insert(names.begin(), {"gemm", "einsum"});
+  return names;
 }
 
 void print_line(nlohmann::ordered_json const& json) {
@@ -75,9 +89,10 @@ class Report {
                 : fmt::format("{:.2g} / {:.2g}", outcome.error, outcome.bound),
         counted);
   }
-  void add(check::LayoutCase const& what, check::Outcome const& outcome,
+  void add(check::OpCase const& what, check::Outcome const& outcome,
            std::optional<CaseStatistics> const& counted) {
-    add("layout", what.name(), what.name().substr(7), "powers", outcome, "bitwise", counted);
+    add(what.op, what.name, what.tensors, what.data, outcome,
+        what.bitwise ? "bitwise" : fmt::format("{:.2g} / {:.2g}", outcome.error, outcome.bound), counted);
   }
 
   void add(std::string const& op, std::string const& name, std::string const& tensors,
@@ -172,9 +187,9 @@ std::optional<CaseStatistics> counted(EmuBackend const* backend, Context& contex
   if (backend == nullptr || !has_run(outcome)) return std::nullopt;
   return CaseStatistics(what, check::choose(what, context.arch()).swap, backend->last_statistics());
 }
-std::optional<CaseStatistics> counted(EmuBackend const* backend, check::LayoutCase const& what,
+std::optional<CaseStatistics> counted(EmuBackend const* backend, check::OpCase const& what,
                                       check::Outcome const& outcome) {
-  if (backend == nullptr || !has_run(outcome) || outcome.kernel != "scale_layout") return std::nullopt;
+  if (backend == nullptr || !has_run(outcome)) return std::nullopt;
   return CaseStatistics(what, backend->last_statistics());
 }
 
@@ -200,17 +215,13 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
     for (check::Case& c : check::builtin_cases(options.quick)) items.push_back({std::move(c), nullptr});
   }
   std::erase_if(items, [&](Item const& item) { return !selected(options, item.what); });
-  std::vector<check::LayoutCase> layouts;
-  if (options.model.empty() && (options.op.empty() || options.op == "layout"))
-    layouts = check::layout_cases();
-  std::erase_if(layouts, [&](check::LayoutCase const& c) {
-    return c.name().find(options.filter) == std::string::npos;
-  });
-  if (items.empty() && layouts.empty())
+  std::vector<check::OpCase> others;
+  if (options.model.empty()) others = selected_op_cases(options);
+  if (items.empty() && others.empty())
     throw bad_argument("--op, --filter", "no case", "a selection with at least one case");
   if (options.list) {
     for (Item const& item : items) fmt::print("{}\n", item.what.name());
-    for (check::LayoutCase const& c : layouts) fmt::print("{}\n", c.name());
+    for (check::OpCase const& c : others) fmt::print("{}\n", c.name);
     return 0;
   }
 
@@ -239,8 +250,8 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
       report.add(what, outcome, counted(backend, context, what, outcome));
     }
   }
-  for (check::LayoutCase const& c : layouts) {
-    check::Outcome const outcome = check::run_layout_case(context, c, options.seed, schedules);
+  for (check::OpCase const& c : others) {
+    check::Outcome const outcome = c.run(context, options.seed, schedules);
     report.add(c, outcome, counted(backend, c, outcome));
   }
   for (check::SkippedTensor const& tensor : model.skipped) report.skip(tensor);
@@ -248,20 +259,66 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
   return report.count(check::Status::kFail) + report.count(check::Status::kError) == 0 ? 0 : 1;
 }
 
+/// Judged outputs as a table, or as JSON lines.
+class MutationReport {
+ public:
+  MutationReport(Options const& options, std::string device)
+      : json_(options.json),
+        device_(std::move(device)),
+        table_({{"operation"},
+                {"tensors and shape", Table::Align::kLeft, 60},
+                {"data"},
+                {"mutation"},
+                {"verdict"},
+                {"why", Table::Align::kLeft, 80}}) {}
+
+  void add(check::MutationOutcome const& outcome, std::string const& tensors, std::string const& data) {
+    bool const unmutated = outcome.mutation == "none";
+    bool const good = outcome.rejected != unmutated;
+    ++total_;
+    (unmutated ? refused_ : survived_) += good ? 0 : 1;
+    char const* const verdict = outcome.rejected ? "rejected" : "accepted";
+    if (json_) {
+      print_line({{"op", outcome.op},
+                  {"case", outcome.case_name},
+                  {"device", device_},
+                  {"mutation", outcome.mutation},
+                  {"status", good ? "pass" : "fail"},
+                  {"verdict", verdict},
+                  {"reason", outcome.reason}});
+    } else {
+      table_.add({outcome.op, tensors, data, outcome.mutation,
+                  good ? verdict : fmt::format("{} (WRONG)", verdict), outcome.reason});
+    }
+  }
+
+  /// Prints what there is to print; the exit code.
+  int finish() const {
+    if (!json_) {
+      fmt::print("{}{} outputs judged on {}: {} mutations survived, {} right answers were rejected\n",
+                 table_.text(), total_, device_, survived_, refused_);
+    }
+    return survived_ + refused_ == 0 ? 0 : 1;
+  }
+
+ private:
+  bool json_;
+  std::string device_;
+  Table table_;
+  int total_ = 0, survived_ = 0, refused_ = 0;
+};
+
 int run_mutations(Options const& options, Context& context, ThreadPool& pool) {
   std::vector<check::Case> cases = check::mutation_cases();
   std::erase_if(cases, [&](check::Case const& c) { return !selected(options, c); });
-  if (cases.empty()) throw bad_argument("--op, --filter", "no case", "a selection with at least one case");
+  std::vector<check::OpCase> others = selected_op_cases(options);
+  std::erase_if(others, [](check::OpCase const& c) { return !c.mutate; });
+  if (cases.empty() && others.empty())
+    throw bad_argument("--op, --filter", "no case", "a selection with at least one case");
   check::build_kernels(context, cases);
-  Table table({{"operation"},
-               {"tensors and shape", Table::Align::kLeft, 60},
-               {"data"},
-               {"mutation"},
-               {"verdict"},
-               {"why", Table::Align::kLeft, 80}});
-  int total = 0, survived = 0, refused = 0;
+  MutationReport report(options, context.device().id);
   {
-    Progress progress("mutating", cases.size());
+    Progress progress("mutating", cases.size() + others.size());
     for (std::size_t i = 0; i < cases.size(); ++i) {
       check::Case const& what = cases[i];
       progress.update(i, what.name());
@@ -274,31 +331,16 @@ int run_mutations(Options const& options, Context& context, ThreadPool& pool) {
       };
       for (check::MutationOutcome const& outcome :
            check::mutate_case(what, choice.arithmetic, options.seed, produce, pool)) {
-        bool const unmutated = outcome.mutation == "none";
-        bool const good = outcome.rejected != unmutated;
-        ++total;
-        (unmutated ? refused : survived) += good ? 0 : 1;
-        char const* const verdict = outcome.rejected ? "rejected" : "accepted";
-        if (options.json) {
-          print_line({{"op", name_of(outcome.op)},
-                      {"case", outcome.case_name},
-                      {"device", context.device().id},
-                      {"mutation", outcome.mutation},
-                      {"status", good ? "pass" : "fail"},
-                      {"verdict", verdict},
-                      {"reason", outcome.reason}});
-        } else {
-          table.add({name_of(outcome.op), what.tensors(), name_of(what.data), outcome.mutation,
-                     good ? verdict : fmt::format("{} (WRONG)", verdict), outcome.reason});
-        }
+        report.add(outcome, what.tensors(), name_of(what.data));
       }
     }
+    for (std::size_t i = 0; i < others.size(); ++i) {
+      progress.update(cases.size() + i, others[i].name);
+      for (check::MutationOutcome const& outcome : others[i].mutate(context, options.seed))
+        report.add(outcome, others[i].tensors, others[i].data);
+    }
   }
-  if (!options.json) {
-    fmt::print("{}{} outputs judged on {}: {} mutations survived, {} right answers were rejected\n",
-               table.text(), total, context.device().id, survived, refused);
-  }
-  return survived + refused == 0 ? 0 : 1;
+  return report.finish();
 }
 
 }  // namespace
@@ -306,8 +348,7 @@ int run_mutations(Options const& options, Context& context, ThreadPool& pool) {
 void add_check_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("check", "Run the operations on a device and judge every answer");
-  command->add_option("--op", options->op, "Only this operation")
-      ->check(CLI::IsMember({"gemm", "einsum", "layout"}));
+  command->add_option("--op", options->op, "Only this operation")->check(CLI::IsMember(operation_names()));
   command->add_option("--device", options->device, "cuda, cuda:1, emu:sm_120a, emu:sm_90a:48, or best")
       ->capture_default_str();
   command->add_option("--model", options->model,

@@ -17,7 +17,7 @@ class CaseStatistics {
  public:
   CaseStatistics(check::Case const& what, bool swap, emu::Statistics statistics)
       : statistics_(std::move(statistics)), efficiency_(check::efficiency_of(what, swap, statistics_)) {}
-  CaseStatistics(check::LayoutCase const& what, emu::Statistics statistics)
+  CaseStatistics(check::OpCase const& what, emu::Statistics statistics)
       : statistics_(std::move(statistics)), efficiency_(check::efficiency_of(what, statistics_)) {}
 
   static Table table();

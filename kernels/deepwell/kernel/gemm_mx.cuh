@@ -11,6 +11,10 @@
 //   empty[stage]    W                                      lane 0 of each math warp, after    load warp
 //                                                          __syncwarp (W * 32: every lane)
 //   named 1         32 W threads                           math warps                         math warps (epilogue)
+//   named 2         32 (W + 1) threads                     math and load warps                both, between the products of one tile
+//
+// Groups (P.grouping): a CTA multiplies its rows of tokens with the matrix of their group; where rows of one tile belong to several
+// groups, with one after the other, and of each product it stores the rows that are that group's.
 //
 // Order of arithmetic, per element of d: k tiles in rising order; inside a tile the groups of k that share the outside factors,
 // in rising order: acc = fma(partial * factor_a, factor_b, acc).
@@ -24,12 +28,15 @@
 
 #include "deepwell/gemm.h"
 #include "deepwell/mma/target.cuh"
+#include "deepwell/notes.h"
 #include "deepwell/prim/epilogue.cuh"
 #include "deepwell/prim/fragments.cuh"
+#include "deepwell/prim/groups.cuh"
 #include "deepwell/prim/load_operand.cuh"
 #include "deepwell/prim/ring.cuh"
 #include "deepwell/prim/scales.cuh"
 #include "deepwell/ptx/mma.cuh"
+#include "deepwell/ptx/reduce.cuh"
 #include "deepwell/ptx/registers.cuh"
 
 namespace deepwell {
@@ -77,6 +84,8 @@ struct GemmMx {
     int row, col;  // first row of x, first row of y
     int first_k_tile, num_k_tiles;
     int tile_index;  // over all batches
+    int token_rows;  // rows of a that count
+    int token_row;   // first row of a
   };
 
   __device__ static Work work_of(GemmArgs const& args) {
@@ -85,11 +94,57 @@ struct GemmMx {
     int const k_tiles = (args.k + kTileK - 1) / kTileK;
     int const first = blockIdx.y * args.k_tiles_per_split;
     int const left = k_tiles - first;
+    int const token_rows = P.swap ? args.y.rows : args.x.rows;
     return {.row = tile.row * P.tile_rows,
             .col = tile.col * P.tile_cols,
             .first_k_tile = first,
             .num_k_tiles = left < args.k_tiles_per_split ? left : args.k_tiles_per_split,
-            .tile_index = static_cast<int>(blockIdx.z * gridDim.x + blockIdx.x)};
+            .tile_index = static_cast<int>(blockIdx.z * gridDim.x + blockIdx.x),
+            .token_rows = P.grouping == Grouping::kMasked ? masked_rows(args, token_rows) : token_rows,
+            .token_row = P.swap ? tile.col * P.tile_cols : tile.row * P.tile_rows};
+  }
+
+  /// Of this batch's rows those that count.
+  __device__ static int masked_rows(GemmArgs const& args, int most) {
+    int const wanted = static_cast<int>(load_global_u32(args.layout + blockIdx.z));
+    int const rows = wanted < 0 ? 0 : wanted < most ? wanted : most;
+    if (rows != wanted && blockIdx.x == 0 && threadIdx.x == 0)
+      add_relaxed_gpu(args.notes + static_cast<int>(Note::kBadGroupSize), 1);
+    return rows;
+  }
+
+  /// Writes the groups of the tile's rows to shared memory; by one warp.
+  __device__ static void find_groups(GemmArgs const& args, SmemAddr smem, Work const& work) {
+    GroupIds const ids{.ids = args.layout, .rows = work.token_rows, .groups = args.groups};
+    uint32 const invalid =
+        find_owners<tile_m(P)>(smem + kSmem.owners, ids, work.token_row, args.block, lane_id());
+    // One CTA of those that share these rows notes them.
+    uint32 const sum = sum_over_lanes((P.swap ? work.row : work.col) == 0 ? invalid : 0);
+    if (sum != 0 && lane_id() == 0) add_relaxed_gpu(args.notes + static_cast<int>(Note::kBadGroupId), sum);
+  }
+
+  // The matrix of b of the tile's first product, and of the one after `group`; kNoGroup when there is none.
+  __device__ static uint32 first_product(SmemAddr smem, Work const& work, int lane) {
+    if constexpr (P.grouping == Grouping::kContiguous) {
+      return next_group<tile_m(P)>(smem + kSmem.owners, kNoGroup, lane);
+    } else if constexpr (P.grouping == Grouping::kMasked) {
+      return work.token_row < work.token_rows ? blockIdx.z : kNoGroup;
+    } else {
+      return blockIdx.z;
+    }
+  }
+  __device__ static uint32 next_product(SmemAddr smem, uint32 group, int lane) {
+    if constexpr (P.grouping == Grouping::kContiguous) {
+      return next_group<tile_m(P)>(smem + kSmem.owners, group, lane);
+    } else {
+      return kNoGroup;
+    }
+  }
+
+  /// Between two products: the ring's memory held staged sums, and goes back to asynchronous copies.
+  __device__ static void between_products() {
+    fence_proxy_async_shared();
+    barrier_sync(2, 32 * (kMathWarps + 1));
   }
 
   __device__ static void run(GemmArgs const& args) {
@@ -107,6 +162,10 @@ struct GemmMx {
     grid_dependency_wait();
     grid_launch_dependents();
     Work const work = work_of(args);
+    if constexpr (P.grouping == Grouping::kContiguous) {
+      if (threadIdx.x < 32) find_groups(args, smem, work);
+      barrier_sync(0, kThreads);
+    }
     if (threadIdx.x / 32 >= kMathWarps) {
       if constexpr (moves_registers(P)) registers_decrease<72>();
       if (threadIdx.x / 32 == kMathWarps) load_role(args, smem, work);
@@ -144,7 +203,6 @@ struct GemmMx {
 
   __device__ static void load_role(GemmArgs const& args, SmemAddr smem, Work const& work) {
     int const lane = lane_id();
-    int const batch = blockIdx.z;
     bool const words = args.x.scale_source == Source::kWords || args.y.scale_source == Source::kWords;
     bool const plain = any_plain(args);
     uint32 bytes = 0;
@@ -155,19 +213,26 @@ struct GemmMx {
     if (lane == 0 && args.x.data_source == Source::kTma) prefetch_tensor_map(&args.x.data_map);
     if (lane == 0 && args.y.data_source == Source::kTma) prefetch_tensor_map(&args.y.data_map);
     RingPosition<P.stages> at;
-    for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
-      SmemAddr const full = smem + kSmem.full + 8 * at.stage;
-      mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
-      if (lane == 0) mbarrier_arrive_expect_tx(full, bytes);
-      int const k_tile = work.first_k_tile + i;
-      load_operand<P.x, P.x_scale, P.x_gran_k, P.tile_rows>(
-          args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
-          smem + kSmem.scale_x + at.stage * kScaleXPitch, full, work.row, k_tile, batch, args.k, lane);
-      load_operand<P.y, P.y_scale, P.y_gran_k, P.tile_cols>(
-          args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
-          smem + kSmem.scale_y + at.stage * kScaleYPitch, full, work.col, k_tile, batch, args.k, lane);
-      if (words) cp_async_mbarrier_arrive(full);
-      if (plain) mbarrier_arrive(full);
+    for (uint32 group = first_product(smem, work, lane); group != kNoGroup;) {
+      int const tokens = P.grouping == Grouping::kContiguous ? 0 : static_cast<int>(group);
+      int const x_batch = P.swap ? static_cast<int>(group) : tokens;
+      int const y_batch = P.swap ? tokens : static_cast<int>(group);
+      for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
+        SmemAddr const full = smem + kSmem.full + 8 * at.stage;
+        mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
+        if (lane == 0) mbarrier_arrive_expect_tx(full, bytes);
+        int const k_tile = work.first_k_tile + i;
+        load_operand<P.x, P.x_scale, P.x_gran_k, P.tile_rows>(
+            args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
+            smem + kSmem.scale_x + at.stage * kScaleXPitch, full, work.row, k_tile, x_batch, args.k, lane);
+        load_operand<P.y, P.y_scale, P.y_gran_k, P.tile_cols>(
+            args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
+            smem + kSmem.scale_y + at.stage * kScaleYPitch, full, work.col, k_tile, y_batch, args.k, lane);
+        if (words) cp_async_mbarrier_arrive(full);
+        if (plain) mbarrier_arrive(full);
+      }
+      group = next_product(smem, group, lane);
+      if (P.grouping == Grouping::kContiguous && group != kNoGroup) between_products();
     }
   }
 
@@ -189,25 +254,29 @@ struct GemmMx {
     int const lane = lane_id();
     int const row = warp / P.warps_cols * (P.tile_rows / P.warps_rows);
     int const col = warp % P.warps_cols * (P.tile_cols / P.warps_cols);
-    Accumulators acc = {};
     RingPosition<P.stages> at;
-    for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
-      int const k_tile = work.first_k_tile + i;
-      int const left = args.k / kStepK - 4 * k_tile;
-      Stage const stage{.x = smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
-                        .y = smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
-                        .scale_x = smem + kSmem.scale_x + at.stage * kScaleXPitch,
-                        .scale_y = smem + kSmem.scale_y + at.stage * kScaleYPitch,
-                        .k_tile = k_tile,
-                        .steps = left < 4 ? left : 4,
-                        .row = row,
-                        .col = col,
-                        .lane = lane};
-      mbarrier_wait(smem + kSmem.full + 8 * at.stage, at.phase);
-      multiply_stage(acc, stage);
-      release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
+    for (uint32 group = first_product(smem, work, lane); group != kNoGroup;) {
+      Accumulators acc = {};
+      for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
+        int const k_tile = work.first_k_tile + i;
+        int const left = args.k / kStepK - 4 * k_tile;
+        Stage const stage{.x = smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
+                          .y = smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
+                          .scale_x = smem + kSmem.scale_x + at.stage * kScaleXPitch,
+                          .scale_y = smem + kSmem.scale_y + at.stage * kScaleYPitch,
+                          .k_tile = k_tile,
+                          .steps = left < 4 ? left : 4,
+                          .row = row,
+                          .col = col,
+                          .lane = lane};
+        mbarrier_wait(smem + kSmem.full + 8 * at.stage, at.phase);
+        multiply_stage(acc, stage);
+        release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
+      }
+      finish(args, smem, work, acc, row, col, lane, group);
+      group = next_product(smem, group, lane);
+      if (P.grouping == Grouping::kContiguous && group != kNoGroup) between_products();
     }
-    finish(args, smem, work, acc, row, col, lane);
   }
 
   // Scale words as the MMA takes them: two x tiles share a word per lane (lanes t = 0, 1 hold rows g, g + 8 of the even tile,
@@ -417,16 +486,18 @@ struct GemmMx {
 
   /// Sums to d, through shared memory that the ring no longer needs.
   __device__ static void finish(GemmArgs const& args, SmemAddr smem, Work const& work,
-                                Accumulators const& acc, int row, int col, int lane) {
+                                Accumulators const& acc, int row, int col, int lane, uint32 group) {
     using D = Epilogue<P>;
-    int const m = P.swap ? work.col : work.row;
+    int const m = work.token_row;
     int const n = P.swap ? work.row : work.col;
     typename D::Place const place{.m = m,
                                   .n = n,
-                                  .rows_left = (P.swap ? args.y.rows : args.x.rows) - m,
+                                  .rows_left = work.token_rows - m,
                                   .cols_left = (P.swap ? args.x.rows : args.y.rows) - n,
                                   .tile_index = work.tile_index,
-                                  .batch = static_cast<int>(blockIdx.z)};
+                                  .batch = static_cast<int>(blockIdx.z),
+                                  .owners = smem + kSmem.owners,
+                                  .group = group};
     barrier_sync(1, D::kThreads);  // every math warp has read its last stage
     D::stage(acc, smem + kSmem.d, row, col, lane);
     barrier_sync(1, D::kThreads);

@@ -30,6 +30,8 @@ struct Epilogue {
     int rows_left, cols_left;
     int tile_index;
     int batch;
+    SmemAddr owners;  // of the tile's rows, and which of them are stored (kContiguous)
+    uint32 group;
   };
 
   /// Writes the warp's sums to the tile in shared memory; `row` and `col` count rows of x and of y in the tile.
@@ -145,6 +147,9 @@ struct Epilogue {
       int const row = quad / (kCols / 4);
       int const col = quad % (kCols / 4) * 4;
       if (row >= place.rows_left || col >= place.cols_left) continue;
+      if constexpr (P.grouping == Grouping::kContiguous) {
+        if (load_shared_u32(place.owners + 4 * row) != place.group) continue;
+      }
       float sum[4];
       if (args.splits > 1) {
         sum_splits(sum, args, partials, quad);

@@ -16,6 +16,12 @@ __device__ __forceinline__ void warp_sync() { asm volatile("bar.warp.sync 0xffff
 /// fence.acq_rel.gpu (PTX ISA 9.7.13.4).
 __device__ __forceinline__ void fence_gpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
+/// fence.proxy.async (PTX ISA 9.7.13.4): orders this thread's accesses to shared memory before those of asynchronous copies that
+/// follow a barrier.
+__device__ __forceinline__ void fence_proxy_async_shared() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 /// griddepcontrol.wait (PTX ISA 9.7.13.14): returns when the grids this one depends on have finished and are visible.
 __device__ __forceinline__ void grid_dependency_wait() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 

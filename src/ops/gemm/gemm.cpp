@@ -22,7 +22,8 @@ struct ShapeHash {
     std::uint64_t hash = mix(mix(mix(mix(1, s.m), s.n), s.k), s.batch);
     hash = mix(hash, static_cast<int>(s.a) | static_cast<int>(s.b) << 8 | static_cast<int>(s.d) << 16 |
                          static_cast<int>(s.a_scale) << 24 | static_cast<int>(s.b_scale) << 25);
-    return mix(hash, s.a_gran_k | s.b_gran_k << 16);
+    hash = mix(mix(hash, s.groups), s.group_rows);
+    return mix(hash, s.a_gran_k | s.b_gran_k << 12 | static_cast<int>(s.grouping) << 24);
   }
 };
 

@@ -62,13 +62,18 @@ struct MatrixOperand {
   ScaleOperand scale;
 };
 
-/// d/c strides are in elements. batch > 1 comes from the einsum.
+/// d/c strides are in elements. batch > 1 comes from the einsum, and from masked groups.
 struct GemmProblem {
   std::int64_t m = 0, n = 0, k = 0, batch = 1;
   MatrixOperand a, b;
   Dtype d_type = Dtype::kBf16;
   DeviceAddress d = 0, c = 0;  // c == 0: none
   std::int64_t d_pitch = 0, d_batch_stride = 0, c_pitch = 0, c_batch_stride = 0;
+  Grouping grouping = Grouping::kNone;
+  DeviceAddress layout = 0;  // kContiguous: i32 [m] groups of rows; kMasked: i32 [batch] numbers of rows
+  std::int64_t groups = 1;   // matrices of b: batch, or those that kContiguous chooses from
+  std::int64_t group_rows =
+      0;  // kContiguous: rows of a block; kMasked: how many rows a group is expected to have
 };
 
 /// What chooses a kernel: dtypes, formats and sizes only. Addresses, strides and alignment never take part, so that a warmed
@@ -78,6 +83,8 @@ struct GemmShape {
   Dtype a = Dtype::kE4m3, b = Dtype::kE4m3, d = Dtype::kBf16;
   ScaleKind a_scale = ScaleKind::kUe8m0, b_scale = ScaleKind::kUe8m0;
   int a_gran_k = 128, b_gran_k = 128;
+  Grouping grouping = Grouping::kNone;
+  std::int64_t groups = 1, group_rows = 0;
   bool operator==(GemmShape const&) const = default;
 };
 GemmShape shape_of(GemmProblem const& problem);

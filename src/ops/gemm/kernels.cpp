@@ -91,6 +91,7 @@ GemmPlan make_plan(TileForm form, GemmShape const& shape, Arch const& arch) {
   GemmPlan plan{.x = form.swap ? shape.b : shape.a,
                 .y = form.swap ? shape.a : shape.b,
                 .d = shape.d,
+                .grouping = shape.grouping,
                 .x_scale = form.swap ? shape.b_scale : shape.a_scale,
                 .y_scale = form.swap ? shape.a_scale : shape.b_scale,
                 .x_gran_k = form.swap ? shape.b_gran_k : shape.a_gran_k,
@@ -130,6 +131,13 @@ double operand_bytes(double rows, double k, Dtype dtype, ScaleKind scale, int gr
   return rows * k * bits_of(dtype) / 8 + rows * k / gran_k * (scale == ScaleKind::kF32 ? 4 : 1);
 }
 
+/// Matrices of b that a call reads, as far as its shape tells.
+double matrices_of_b(GemmShape const& shape) {
+  if (shape.grouping != Grouping::kContiguous) return static_cast<double>(shape.batch);
+  return static_cast<double>(
+      std::min<std::int64_t>(shape.groups, ceil_div(shape.m, std::max<std::int64_t>(shape.group_rows, 1))));
+}
+
 /// Estimates in microseconds for the family's board: memory, L2 and arithmetic overlap, the rest adds.
 void add_cost(GemmCandidate& candidate, GemmShape const& shape, Arch const& arch) {
   BoardFigures const& board = figures_of(arch);
@@ -146,9 +154,9 @@ void add_cost(GemmCandidate& candidate, GemmShape const& shape, Arch const& arch
   double const busy_sms = std::min<double>(board.sms, ctas);
 
   double const d_bytes = m * n * batch * bits_of(shape.d) / 8;
-  double const dram_bytes = batch * (operand_bytes(m, k, shape.a, shape.a_scale, shape.a_gran_k) +
-                                     operand_bytes(n, k, shape.b, shape.b_scale, shape.b_gran_k)) +
-                            d_bytes;
+  double const dram_bytes =
+      batch * operand_bytes(m, k, shape.a, shape.a_scale, shape.a_gran_k) +
+      matrices_of_b(shape) * operand_bytes(n, k, shape.b, shape.b_scale, shape.b_gran_k) + d_bytes;
   double const l2_bytes = tiles * (operand_bytes(plan.tile_rows, k, plan.x, plan.x_scale, plan.x_gran_k) +
                                    operand_bytes(plan.tile_cols, k, plan.y, plan.y_scale, plan.y_gran_k)) +
                           d_bytes;
@@ -191,6 +199,11 @@ Verdict accepts_mx(GemmShape const& shape, Arch const& arch) {
   if (shape.m < 0 || shape.n < 0 || shape.k < 0 || shape.batch < 1) return Verdict::no("a size is negative");
   if (std::max({shape.m, shape.n, shape.k}) > kMaxSize)
     return Verdict::no(fmt::format("a size is above {}", kMaxSize));
+  if (shape.grouping != Grouping::kNone && shape.m > kMaxSize / 2)
+    return Verdict::no(fmt::format("m = {} is above the {} rows of grouped products", shape.m, kMaxSize / 2));
+  if (shape.grouping == Grouping::kContiguous &&
+      (shape.groups < 1 || shape.groups > kMaxSize || shape.group_rows < 1))
+    return Verdict::no("groups or rows of a block below 1");
   if (shape.batch > 65535) return Verdict::no(fmt::format("batch {} is above the grid's 65535", shape.batch));
   if (ceil_div(shape.m, 128) >
       std::numeric_limits<int>::max() / ceil_div(std::max<std::int64_t>(shape.n, 1), 64)) {
@@ -202,15 +215,30 @@ Verdict accepts_mx(GemmShape const& shape, Arch const& arch) {
   return Verdict::no(fmt::format("target {} has no planning figures", arch.target));
 }
 
+/// The one form for a grouped product. Blocks of rows: the largest tile that divides them, so that no tile holds two groups; masked:
+/// the smallest that holds the rows that a group is expected to have.
+TileForm const& form_of_groups(GemmShape const& shape) {
+  TileForm const* best = &kForms[0];
+  for (TileForm const& form : kForms) {
+    std::int64_t const rows = form.swap ? form.tile_cols : form.tile_rows;
+    if (shape.grouping == Grouping::kContiguous && shape.group_rows % rows == 0) best = &form;
+    if (shape.grouping == Grouping::kMasked && shape.group_rows <= form.max_m) return form;
+  }
+  return *best;
+}
+
 std::vector<GemmCandidate> candidates_mx(GemmShape const& shape, Arch const& arch) {
   std::vector<GemmCandidate> candidates;
   for (TileForm const& form : kForms) {
-    if (shape.m > form.max_m) continue;
+    if (shape.grouping == Grouping::kNone ? shape.m > form.max_m : &form != &form_of_groups(shape)) continue;
     GemmCandidate candidate;
     candidate.kernel = "gemm_mx";
     candidate.plan = make_plan(form, shape, arch);
     candidate.tiles = tiles_of(candidate.plan, shape);
-    Split const split = split_k(candidate.tiles, ceil_div(shape.k, kTileK), form.min_k_tiles_per_split);
+    std::int64_t const k_tiles = ceil_div(shape.k, kTileK);
+    Split const split = shape.grouping == Grouping::kNone
+                            ? split_k(candidate.tiles, k_tiles, form.min_k_tiles_per_split)
+                            : Split{1, static_cast<int>(k_tiles)};
     candidate.splits = split.splits;
     candidate.k_tiles_per_split = split.k_tiles_per_split;
     add_cost(candidate, shape, arch);
@@ -243,7 +271,10 @@ GemmShape shape_of(GemmProblem const& problem) {
           .a_scale = problem.a.scale.kind,
           .b_scale = problem.b.scale.kind,
           .a_gran_k = problem.a.scale.gran.k,
-          .b_gran_k = problem.b.scale.gran.k};
+          .b_gran_k = problem.b.scale.gran.k,
+          .grouping = problem.grouping,
+          .groups = problem.groups,
+          .group_rows = problem.group_rows};
 }
 
 GemmDecision choose_gemm(GemmShape const& shape, Arch const& arch) {
@@ -259,8 +290,8 @@ GemmFloor gemm_floor(GemmShape const& shape, Arch const& arch) {
   double const batch = static_cast<double>(shape.batch);
   GemmFloor floor;
   floor.bytes =
-      batch * (operand_bytes(m, k, shape.a, shape.a_scale, shape.a_gran_k) +
-               operand_bytes(n, k, shape.b, shape.b_scale, shape.b_gran_k) + m * n * bits_of(shape.d) / 8);
+      batch * (operand_bytes(m, k, shape.a, shape.a_scale, shape.a_gran_k) + m * n * bits_of(shape.d) / 8) +
+      matrices_of_b(shape) * operand_bytes(n, k, shape.b, shape.b_scale, shape.b_gran_k);
   bool const k64 = arch.block_scaled_mma && shape.a == Dtype::kE2m1 && shape.b == Dtype::kE2m1 &&
                    shape.a_scale == ScaleKind::kUe8m0 && shape.b_scale == ScaleKind::kUe8m0;
   floor.memory_us = floor.bytes / (board.dram_gbps * 1e3);
@@ -272,6 +303,7 @@ GemmFloor gemm_floor(GemmShape const& shape, Arch const& arch) {
 std::vector<GemmPlan> plans_for(GemmShape shape, Arch const& arch) {
   std::vector<GemmPlan> plans;
   shape.m = 1;
+  shape.group_rows = std::max<std::int64_t>(shape.group_rows, 1);
   if (!accepts_mx(shape, arch).accepted()) return plans;
   for (TileForm const& form : kForms) add_plans(plans, {make_plan(form, shape, arch)});
   return plans;
@@ -279,29 +311,22 @@ std::vector<GemmPlan> plans_for(GemmShape shape, Arch const& arch) {
 
 std::vector<GemmPlan> all_gemm_plans(Arch const& arch) {
   std::vector<GemmPlan> plans;
-  for (Dtype a : {Dtype::kE4m3, Dtype::kE2m1}) {
-    for (Dtype b : {Dtype::kE4m3, Dtype::kE2m1}) {
-      for (Dtype d : {Dtype::kBf16, Dtype::kF32}) {
-        for (ScaleKind a_scale : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
-          for (ScaleKind b_scale : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
-            for (int a_gran : {32, 128}) {
-              for (int b_gran : {32, 128}) {
-                GemmShape const shape{.m = 1,
-                                      .n = 4096,
-                                      .k = 4096,
-                                      .batch = 1,
-                                      .a = a,
-                                      .b = b,
-                                      .d = d,
-                                      .a_scale = a_scale,
-                                      .b_scale = b_scale,
-                                      .a_gran_k = a_gran,
-                                      .b_gran_k = b_gran};
-                add_plans(plans, plans_for(shape, arch));
-              }
-            }
-          }
-        }
+  constexpr Dtype kOperands[] = {Dtype::kE4m3, Dtype::kE2m1};
+  constexpr ScaleKind kScales[] = {ScaleKind::kUe8m0, ScaleKind::kF32};
+  GemmShape shape{.m = 1, .n = 4096, .k = 4096};
+  for (Grouping grouping : {Grouping::kNone, Grouping::kContiguous, Grouping::kMasked}) {
+    shape.grouping = grouping;
+    for (Dtype d : {Dtype::kBf16, Dtype::kF32}) {
+      if (grouping != Grouping::kNone && d != Dtype::kBf16) continue;
+      shape.d = d;
+      for (int formats = 0; formats < 64; ++formats) {
+        shape.a = kOperands[formats % 2];
+        shape.b = kOperands[formats / 2 % 2];
+        shape.a_scale = kScales[formats / 4 % 2];
+        shape.b_scale = kScales[formats / 8 % 2];
+        shape.a_gran_k = formats / 16 % 2 == 0 ? 32 : 128;
+        shape.b_gran_k = formats / 32 % 2 == 0 ? 32 : 128;
+        add_plans(plans, plans_for(shape, arch));
       }
     }
   }
@@ -336,6 +361,24 @@ std::vector<GemmPlan> representative_gemm_plans(Arch const& arch) {
     shape.a_scale = ScaleKind::kUe8m0;
     add(shape, 0, 1);
   }
+  // Experts, in every form.
+  shape.d = Dtype::kBf16;
+  shape.a = Dtype::kE4m3;
+  shape.a_gran_k = 128;
+  shape.b_scale = ScaleKind::kUe8m0;
+  for (Grouping grouping : {Grouping::kContiguous, Grouping::kMasked}) {
+    shape.grouping = grouping;
+    for (Dtype b : {Dtype::kE4m3, Dtype::kE2m1}) {
+      shape.b = b;
+      shape.b_gran_k = b == Dtype::kE4m3 ? 128 : 32;
+      for (ScaleKind kind : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
+        if (grouping == Grouping::kMasked && kind == ScaleKind::kF32) continue;
+        shape.a_scale = kind;
+        add(shape, 0, 1);
+      }
+    }
+  }
+  shape.grouping = Grouping::kNone;
   // Every other mix of operands, scales and granularities in one of the forms, in turn.
   std::size_t turn = 0;
   for (Dtype a : {Dtype::kE4m3, Dtype::kE2m1}) {

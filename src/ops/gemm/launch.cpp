@@ -124,7 +124,8 @@ std::uint32_t grid_size(std::int64_t size, std::int64_t limit, char const* what)
 GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandidate const& candidate) {
   GemmPlan const& plan = candidate.plan;
   Side const a{problem.a, problem.m, plan.swap ? plan.tile_cols : plan.tile_rows, problem.k, problem.batch};
-  Side const b{problem.b, problem.n, plan.swap ? plan.tile_rows : plan.tile_cols, problem.k, problem.batch};
+  Side const b{problem.b, problem.n, plan.swap ? plan.tile_rows : plan.tile_cols, problem.k,
+               problem.grouping == Grouping::kNone ? problem.batch : problem.groups};
   Side const& x = plan.swap ? b : a;
   Side const& y = plan.swap ? a : b;
   std::int64_t const row_tiles = ceil_div(x.rows, plan.tile_rows);
@@ -145,6 +146,10 @@ GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandid
   args.col_tiles = static_cast<int>(col_tiles);
   args.splits = candidate.splits;
   args.k_tiles_per_split = candidate.k_tiles_per_split;
+  args.layout = pointer<int const>(problem.layout);
+  args.groups = static_cast<int>(problem.groups);
+  args.block = static_cast<int>(std::min<std::int64_t>(problem.group_rows, align_up(problem.m, 128)));
+  args.notes = pointer<unsigned>(problem.grouping == Grouping::kNone ? 0 : backend.notes_address());
   args.paired_stores =
       pairs_aligned(problem.d, problem.d_pitch, problem.d_batch_stride, problem) &&
       (problem.c == 0 || pairs_aligned(problem.c, problem.c_pitch, problem.c_batch_stride, problem));

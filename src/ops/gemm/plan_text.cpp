@@ -22,11 +22,20 @@ std::string literal(Dtype value) { return fmt::format("deepwell::Dtype::{}", enu
 std::string literal(ScaleKind value) {
   return value == ScaleKind::kF32 ? "deepwell::ScaleKind::kF32" : "deepwell::ScaleKind::kUe8m0";
 }
+std::string literal(Grouping value) {
+  switch (value) {
+    case Grouping::kNone: return "deepwell::Grouping::kNone";
+    case Grouping::kContiguous: return "deepwell::Grouping::kContiguous";
+    case Grouping::kMasked: return "deepwell::Grouping::kMasked";
+  }
+  throw Error(ErrorCode::kInternal, "a GEMM plan's grouping is out of range");
+}
 std::string literal(int value) { return fmt::format("{}", value); }
 std::string literal(bool value) { return value ? "true" : "false"; }
 
 std::string word(Dtype value) { return name_of(value); }
 std::string word(ScaleKind value) { return value == ScaleKind::kF32 ? "f32" : "ue8m0"; }
+std::string word(Grouping value) { return name_of(value); }
 std::string word(int value) { return fmt::format("{}", value); }
 std::string word(bool value) { return value ? "1" : "0"; }
 
@@ -60,10 +69,11 @@ std::string plan_text(GemmPlan const& plan) {
   auto const scale = [](ScaleKind kind, int gran_k) { return fmt::format("{}/{}", word(kind), gran_k); };
   std::string const x = fmt::format("{} ({})", name_of(plan.x), scale(plan.x_scale, plan.x_gran_k));
   std::string const y = fmt::format("{} ({})", name_of(plan.y), scale(plan.y_scale, plan.y_gran_k));
-  return fmt::format("{} x {} -> {}, tile {}x{}x{}{}, warps {}x{}, stages {}{}{}", plan.swap ? y : x,
-                     plan.swap ? x : y, name_of(plan.d), plan.tile_rows, plan.tile_cols, kTileK,
-                     plan.swap ? " of b x a" : "", plan.warps_rows, plan.warps_cols, plan.stages,
-                     plan.native_e2m1 ? ", native e2m1" : "",
+  return fmt::format("{} x {} -> {}{}, tile {}x{}x{}{}, warps {}x{}, stages {}{}{}", plan.swap ? y : x,
+                     plan.swap ? x : y, name_of(plan.d),
+                     plan.grouping == Grouping::kNone ? "" : fmt::format(", {}", name_of(plan.grouping)),
+                     plan.tile_rows, plan.tile_cols, kTileK, plan.swap ? " of b x a" : "", plan.warps_rows,
+                     plan.warps_cols, plan.stages, plan.native_e2m1 ? ", native e2m1" : "",
                      plan.every_reader_arrives ? ", every reader arrives" : "");
 }
 

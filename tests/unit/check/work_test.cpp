@@ -1,6 +1,7 @@
 // Floors of MMAs and sectors, counted by hand.
 #include <gtest/gtest.h>
 
+#include "check/layout.hpp"
 #include "check/work.hpp"
 
 namespace deepwell::check {

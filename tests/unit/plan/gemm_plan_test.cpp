@@ -13,6 +13,7 @@ GemmPlan large_plan() {
   return {.x = Dtype::kE4m3,
           .y = Dtype::kE2m1,
           .d = Dtype::kBf16,
+          .grouping = Grouping::kNone,
           .x_scale = ScaleKind::kUe8m0,
           .y_scale = ScaleKind::kF32,
           .x_gran_k = 128,
