@@ -25,6 +25,7 @@ struct ModelLinear {
   std::string name;  // in the checkpoint; "a|b": one product with both
   std::int64_t n = 0, k = 0, groups = 1;
   Dtype weight = Dtype::kE4m3;  // or kE2m1, with a scale per row and 32 elements
+  std::int64_t experts = 0;     // of a routed expert: how many there are
 };
 std::vector<ModelLinear> model_linears(ModelSizes const& sizes, int tp);
 /// The combinations of scales with which serving code calls them on `arch`, without m.

@@ -1,4 +1,4 @@
-// The dense products of a model: FP8 linears, o_proj, experts one at a time; and the layouts of their scales.
+// The products of a model with its weights: FP8 linears, o_proj, experts alone and in groups; and the layouts of their scales.
 #include "base/options.hpp"
 #include "ops/layout/layout.hpp"
 #include "ops/startup/kernel_set.hpp"
@@ -25,19 +25,29 @@ std::vector<ModelLinear> model_linears(ModelSizes const& sizes, int tp) {
       {.name = "ffn.shared_experts.w1|w3", .n = 2 * shared, .k = sizes.hidden_size},
       {.name = "ffn.shared_experts.w2", .n = sizes.hidden_size, .k = shared},
       {.name = "mtp.e_proj", .n = sizes.hidden_size, .k = sizes.hidden_size},
-      {.name = "ffn.experts.w1", .n = expert, .k = sizes.hidden_size, .weight = experts},
-      {.name = "ffn.experts.w1|w3", .n = 2 * expert, .k = sizes.hidden_size, .weight = experts},
-      {.name = "ffn.experts.w2", .n = sizes.hidden_size, .k = expert, .weight = experts},
+      {.name = "ffn.experts.w1",
+       .n = expert,
+       .k = sizes.hidden_size,
+       .weight = experts,
+       .experts = sizes.n_routed_experts},
+      {.name = "ffn.experts.w1|w3",
+       .n = 2 * expert,
+       .k = sizes.hidden_size,
+       .weight = experts,
+       .experts = sizes.n_routed_experts},
+      {.name = "ffn.experts.w2",
+       .n = sizes.hidden_size,
+       .k = expert,
+       .weight = experts,
+       .experts = sizes.n_routed_experts},
   };
 }
 
-std::vector<GemmShape> linear_shapes(ModelLinear const& linear, Arch const& arch) {
-  GemmShape shape{.m = 0, .n = linear.n, .k = linear.k, .batch = linear.groups};
-  shape.b = linear.weight;
-  shape.b_gran_k = linear.weight == Dtype::kE2m1 ? 32 : 128;
-  std::vector<GemmShape> shapes;
-  // Serving packs the scales of a; warm-ups and the first product of experts have them in FP32. Those of b are packed, or the
-  // checkpoint's bytes; where the tensor cores apply no scales they stay FP32 too.
+namespace {
+
+/// Serving packs the scales of a; warm-ups and the first product of experts have them in FP32. Those of b are packed, or the
+/// checkpoint's bytes; where the tensor cores apply no scales they stay FP32 too.
+void add_scale_kinds(GemmShape shape, Arch const& arch, std::vector<GemmShape>& shapes) {
   for (ScaleKind b_scale : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
     if (b_scale == ScaleKind::kF32 && arch.block_scaled_mma) continue;
     for (ScaleKind a_scale : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
@@ -46,6 +56,23 @@ std::vector<GemmShape> linear_shapes(ModelLinear const& linear, Arch const& arch
       shapes.push_back(shape);
     }
   }
+}
+
+}  // namespace
+
+std::vector<GemmShape> linear_shapes(ModelLinear const& linear, Arch const& arch) {
+  GemmShape shape{.m = 0, .n = linear.n, .k = linear.k, .batch = linear.groups};
+  shape.b = linear.weight;
+  shape.b_gran_k = linear.weight == Dtype::kE2m1 ? 32 : 128;
+  std::vector<GemmShape> shapes;
+  add_scale_kinds(shape, arch, shapes);
+  if (linear.experts == 0) return shapes;
+  shape.groups = linear.experts;
+  shape.grouping = Grouping::kContiguous;
+  add_scale_kinds(shape, arch, shapes);
+  shape.grouping = Grouping::kMasked;
+  shape.batch = linear.experts;
+  add_scale_kinds(shape, arch, shapes);
   return shapes;
 }
 
