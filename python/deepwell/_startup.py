@@ -82,8 +82,9 @@ def _handle(device: object) -> int:
     emulated = _devices.emulated() if device is None else device
     if isinstance(emulated, str) and not emulated.startswith(("cuda", "cpu")):
         return _devices.handle(emulated)
+    index = isinstance(device, int) and not isinstance(device, bool)
     try:
-        named = torch.device("cuda" if device is None else device)
+        named = torch.device("cuda" if device is None else f"cuda:{device}" if index else device)
     except (RuntimeError, TypeError) as error:
         raise errors.bad_argument("device", repr(device), expected) from error
     if named.type == "cpu":
