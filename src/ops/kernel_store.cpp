@@ -143,8 +143,9 @@ KernelStore::Outcome KernelStore::build_or_wait(std::uint64_t key, Describe cons
 void KernelStore::refuse_late(Describe const& describe) const {
   if (late_.load(std::memory_order_relaxed) != LateBuilds::kError) return;
   std::string const name = describe().name;
+  // Of a code that no caller takes as a hint to go elsewhere: another library would compile.
   throw Error(
-      ErrorCode::kUnsupported,
+      ErrorCode::kInternal,
       fmt::format(
           "kernel {}: it is not loaded, and {} is error: after the warm-up nothing is compiled or loaded; "
           "warm up for the sizes of this call",

@@ -106,7 +106,7 @@ class KernelStore {
   /// `progress` returns false, Error kBadArgument ("progress") is thrown; what it throws is passed on.
   BuildSummary build_all(std::vector<Item> items, int threads = 0, ProgressFunction const& progress = {});
 
-  /// From now on a get() that has to build is logged with the kernel's name (kWarn), or is Error kUnsupported (kError), and
+  /// From now on a get() that has to build is logged with the kernel's name (kWarn), or is Error kInternal (kError), and
   /// is counted. build_all never is.
   void after_warm_up(LateBuilds late) {
     late_.store(late, std::memory_order_relaxed);

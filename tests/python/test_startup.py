@@ -109,8 +109,8 @@ with deepwell.device("emu:sm_120a"):
     try:
         deep_gemm.fp8_gemm_nt((ref.e4m3((1, k), 1), forms["packed"][:1]), (b, scale_b), torch.empty(1, n))
         late = None
-    except deepwell.errors.UnsupportedError as error:
-        late = [str(error), error.argument]
+    except deepwell.errors.DeepwellError as error:
+        late = [str(error), error.argument, type(error).__name__]
 print(json.dumps([before, after, late]))
 """
 
@@ -121,7 +121,8 @@ def test_calls_after_it_build_nothing_and_others_are_named(ranks):
     (before, after, late), _ = finish(start(code, DEEPWELL_AFTER_WARMUP="error", **environment))
     assert before == after
     assert after[-1] == 0
-    assert "gemm_mx" in late[0] and late[1] == "DEEPWELL_AFTER_WARMUP"
+    assert "gemm_mx" in late[0]
+    assert late[1:] == ["DEEPWELL_AFTER_WARMUP", "DeepwellError"]  # which goes to no other DeepGEMM
     (before, after, late), log = finish(start(code, **environment))  # warn
     assert before == after and late is None
     assert "is not part of the warm-up: compiled in" in log

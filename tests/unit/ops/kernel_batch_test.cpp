@@ -266,7 +266,7 @@ TEST_F(KernelBatchTest, WhatComesAfterTheWarmUpIsNamed) {
       call(10);
       FAIL() << "no error";
     } catch (Error const& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+      EXPECT_EQ(error.code(), ErrorCode::kInternal);
       EXPECT_EQ(error.argument(), "DEEPWELL_AFTER_WARMUP");
       EXPECT_NE(std::string(error.what()).find("kernel_10"), std::string::npos);
     }
