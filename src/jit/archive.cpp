@@ -266,9 +266,8 @@ std::optional<Compiled> KernelArchive::find(CompileRequest const& request) const
 
 std::map<std::string, std::size_t> KernelArchive::fitting() const {
   std::map<std::string, std::size_t> targets;
-  std::string const digest = device_source_digest();
   for (ArchiveEntry const& entry : index_.entries) {
-    if (entry.key.device_sources == digest) ++targets[entry.key.target];
+    if (fits_this_build(entry.key)) ++targets[entry.key.target];
   }
   return targets;
 }
@@ -290,7 +289,8 @@ KernelArchives::KernelArchives(std::string const& files) {
     std::string reason = archive->unusable();
     if (reason.empty() && archive->fitting().empty()) {
       reason = fmt::format(
-          "none of its {} kernels was made from this library's device sources: it comes from another version",
+          "none of its {} kernels was made from this library's device sources with its flags: it comes from "
+          "another version",
           archive->entries().size());
     }
     if (reason.empty() && archive->refused() > 0) {

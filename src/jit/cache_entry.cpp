@@ -125,17 +125,22 @@ std::optional<CacheKey> parse_key(std::string_view text) {
   }
 }
 
-bool serves(CacheKey const& key, CompileRequest const& request) {
-  if (key.target != request.target || key.entry != request.entry || key.line_info != request.line_info ||
-      key.device_sources != device_source_digest() || key.source_hash != hash_hex({request.source})) {
-    return false;
-  }
+bool fits_this_build(CacheKey const& key) {
+  if (key.device_sources != device_source_digest()) return false;
   CompilerInfo const compiler{.kind = key.compiler_kind,
                               .path = {},
                               .found_in = {},
                               .version = leading_version(key.compiler_version),
                               .full_version = key.compiler_version};
+  CompileRequest request;
+  request.target = key.target;
+  request.line_info = key.line_info;
   return key.flags == compile_flags(compiler, request);
+}
+
+bool serves(CacheKey const& key, CompileRequest const& request) {
+  return key.target == request.target && key.entry == request.entry && key.line_info == request.line_info &&
+         key.source_hash == hash_hex({request.source}) && fits_this_build(key);
 }
 
 std::optional<CacheKey> entry_key(fs::path const& folder) {

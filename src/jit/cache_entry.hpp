@@ -32,7 +32,9 @@ CacheKey make_key(CompileRequest const& request, CompilerInfo const& compiler);
 std::string key_text(CacheKey const& key);
 std::optional<CacheKey> parse_key(std::string_view text);
 
-/// Whether the kernel of `key`, whatever compiler made it, is one of `request` with this build's device sources and flags.
+/// Whether a kernel was made from this build's device sources, with the flags that this build gives its compiler.
+bool fits_this_build(CacheKey const& key);
+/// Whether the kernel of `key`, whatever compiler made it, is one of `request` and fits this build.
 bool serves(CacheKey const& key, CompileRequest const& request);
 
 /// The key of what key_text wrote into an entry's manifest; nullopt when the folder is no entry.

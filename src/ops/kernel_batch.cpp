@@ -3,12 +3,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <thread>
-#include <tuple>
 #include <unordered_set>
 #include <utility>
 
-#include "base/options.hpp"
 #include "jit/parallel.hpp"
 #include "ops/kernel_store.hpp"
 
@@ -44,6 +43,16 @@ struct KernelStore::Batch {
   }
 };
 
+std::size_t& KernelStore::BuildSummary::count(KernelSource source) {
+  switch (source) {
+    case KernelSource::kMemory: return in_memory;
+    case KernelSource::kArchive: return from_archives;
+    case KernelSource::kDisk: return from_disk;
+    case KernelSource::kCompiler: break;
+  }
+  return compiled;
+}
+
 void KernelStore::work_on(Batch& batch) {
   for (;;) {
     std::size_t const at = batch.next.fetch_add(1, std::memory_order_relaxed);
@@ -63,6 +72,32 @@ void KernelStore::work_on(Batch& batch) {
   batch.changed.notify_one();
 }
 
+// Calls `handle` with each event on the calling thread; when it throws, no further kernel is begun.
+template <class Handle>
+void KernelStore::run(Batch& batch, int threads, Handle const& handle) {
+  batch.working = std::min(batch.todo.size(), static_cast<std::size_t>(threads));
+  // Its destructor waits for the workers, whatever happens here.
+  std::vector<std::jthread> workers;
+  for (std::size_t i = 0, count = batch.working; i < count; ++i)
+    workers.emplace_back([&] { work_on(batch); });
+  for (;;) {
+    Batch::Event event;
+    {
+      std::unique_lock lock(batch.mutex);
+      batch.changed.wait(lock, [&] { return !batch.events.empty() || batch.working == 0; });
+      if (batch.events.empty()) return;
+      event = std::move(batch.events.front());
+      batch.events.pop_front();
+    }
+    try {
+      handle(event);
+    } catch (...) {
+      batch.stop.store(true, std::memory_order_relaxed);
+      throw;
+    }
+  }
+}
+
 KernelStore::BuildSummary KernelStore::build_all(std::vector<Item> items, int threads,
                                                  ProgressFunction const& progress) {
   auto const start = std::chrono::steady_clock::now();
@@ -72,67 +107,42 @@ KernelStore::BuildSummary KernelStore::build_all(std::vector<Item> items, int th
   summary.kernels = items.size();
   std::size_t done = 0, failed = 0, first_failed = items.size();
   std::exception_ptr failure;
+  std::vector<std::size_t> todo(items.size()), busy;
+  for (std::size_t i = 0; i < todo.size(); ++i) todo[i] = i;
 
-  auto const report = [&](Batch::Event const& event) {
-    switch (event.outcome.source) {
-      case KernelSource::kMemory: ++summary.in_memory; break;
-      case KernelSource::kArchive: ++summary.from_archives; break;
-      case KernelSource::kDisk: ++summary.from_disk; break;
-      case KernelSource::kCompiler: ++summary.compiled; break;
+  auto const handle = [&](Batch::Event const& event) {
+    if (event.busy) {
+      busy.push_back(event.index);
+      return;
+    }
+    if (event.failure) {
+      ++failed;
+      if (event.index < first_failed) {
+        first_failed = event.index;
+        failure = event.failure;
+      }
+      return;
     }
     ++done;
-    if (!progress) return true;
+    ++summary.count(event.outcome.source);
+    if (!progress) return;
     std::string const name = items[event.index].describe().name;
-    return progress({.done = done,
-                     .total = items.size(),
-                     .name = name,
-                     .source = event.outcome.source,
-                     .seconds = event.outcome.seconds});
-  };
-
-  std::vector<std::size_t> todo(items.size());
-  for (std::size_t i = 0; i < todo.size(); ++i) todo[i] = i;
-  for (bool wait : {false, true}) {
-    if (todo.empty()) break;
-    Batch batch(items, std::exchange(todo, {}), wait);
-    std::size_t const workers =
-        std::min(batch.todo.size(),
-                 static_cast<std::size_t>(jit::compile_threads(threads > 0 ? threads : options_.threads)));
-    batch.working = workers;
-    std::exception_ptr stopped;
-    {
-      // Its destructor waits for the workers, whatever happens here.
-      std::vector<std::jthread> pool;
-      for (std::size_t i = 0; i < workers; ++i) pool.emplace_back([&] { work_on(batch); });
-      for (std::unique_lock lock(batch.mutex);;) {
-        batch.changed.wait(lock, [&] { return !batch.events.empty() || batch.working == 0; });
-        if (batch.events.empty()) break;
-        Batch::Event const event = std::move(batch.events.front());
-        batch.events.pop_front();
-        lock.unlock();
-        if (event.busy) {
-          todo.push_back(event.index);
-        } else if (event.failure) {
-          ++failed;
-          if (event.index < first_failed)
-            std::tie(first_failed, failure) = std::pair(event.index, event.failure);
-        } else if (!stopped) {
-          try {
-            if (!report(event)) {
-              throw bad_argument("progress",
-                                 fmt::format("a wish to stop after {} of {} kernels", done, items.size()),
-                                 "none");
-            }
-          } catch (...) {
-            stopped = std::current_exception();
-            batch.stop.store(true, std::memory_order_relaxed);
-          }
-        }
-        lock.lock();
-      }
+    bool const go_on = progress({.done = done,
+                                 .total = items.size(),
+                                 .name = name,
+                                 .source = event.outcome.source,
+                                 .seconds = event.outcome.seconds});
+    if (!go_on) {
+      throw bad_argument("progress", fmt::format("a wish to stop after {} of {} kernels", done, items.size()),
+                         "none");
     }
-    if (stopped) std::rethrow_exception(stopped);
-  }
+  };
+  int const workers = jit::compile_threads(threads > 0 ? threads : options_.threads);
+  Batch first(items, std::move(todo), false);
+  run(first, workers, handle);
+  Batch rest(items, std::move(busy), true);
+  run(rest, workers, handle);
+
   if (failure) {
     try {
       std::rethrow_exception(failure);

@@ -99,6 +99,7 @@ class KernelStore {
     std::size_t kernels = 0;  // different keys
     std::size_t in_memory = 0, from_archives = 0, from_disk = 0, compiled = 0;
     double seconds = 0;  // from begin to end
+    std::size_t& count(KernelSource source);
   };
   /// Builds and loads what is not in memory, on `threads` threads (0: the store's option), and returns when all is loaded.
   /// Processes that do so at the same time with one cache folder share the work: a kernel that another one is compiling is
@@ -152,7 +153,6 @@ class KernelStore {
     KernelSource source = KernelSource::kMemory;
     double seconds = 0;
   };
-  struct Batch;
 
   static void insert(Table& table, std::uint64_t key, LoadedKernel const* kernel);
   LoadedKernel const& build(std::uint64_t key, Stream stream, Describe const& describe);
@@ -164,7 +164,10 @@ class KernelStore {
   std::optional<jit::Compiled> from_tools(jit::CompileRequest const& compile, bool wait);
   void refuse_late(Describe const& describe) const;
   void note_late(std::string const& name, Outcome const& outcome, Cause cause);
+  struct Batch;
   void work_on(Batch& batch);
+  template <class Handle>
+  void run(Batch& batch, int threads, Handle const& handle);
   jit::KernelCache& cache();
   void publish(std::uint64_t key, std::shared_ptr<LoadedKernel> kernel);
 

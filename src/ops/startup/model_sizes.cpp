@@ -85,7 +85,7 @@ ModelSizes sizes_of(Json const& config, std::string_view prefix) {
 }  // namespace
 
 ModelSizes parse_model_sizes(std::string_view config, std::string_view prefix) {
-  std::string const whole(prefix.substr(0, prefix.find_last_not_of(".: ") + 1));
+  std::string const whole(prefix.empty() ? "config" : prefix.substr(0, prefix.find_last_not_of(".: ") + 1));
   Json json;
   try {
     json = Json::parse(config);
