@@ -264,18 +264,21 @@ class StartUp(unittest.TestCase):
                     self.assertIn(word, result.stderr)
 
     def test_processes_share_the_work(self):
+        files = [self.root / f"rank{rank}.dwk" for rank in range(3)]
         environment = dict(os.environ, DEEPWELL_CACHE_DIR=str(self.root / "shared"))
-        command = [os.environ["DEEPWELL_BINARY"], "compile", "--target", "sm_120a", "--set", "model", "--threads", "1", "--json"]
-        ranks = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-                 for _ in range(3)]
+        command = [os.environ["DEEPWELL_BINARY"], "compile", "--target", "sm_120a", "--n", "4096", "--k", "4096", "--threads", "1",
+                   "--json", "--export"]
+        ranks = [subprocess.Popen([*command, file], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+                 for file in files]
         totals = []
         for rank in ranks:
             out, err = rank.communicate(timeout=600)
             self.assertEqual(rank.returncode, 0, err)
             totals.append(json.loads(out.splitlines()[-1]))
-        self.assertEqual(sum(total["compiled"] for total in totals), totals[0]["kernels"], totals)
-        for total in totals:
+        self.assertEqual(sum(total["compiled"] for total in totals), 5, totals)
+        for total, file in zip(totals, files):
             self.assertEqual(total["compiled"] + total["cached"], total["kernels"])
+            self.assertEqual(file.read_bytes(), files[0].read_bytes())
 
 
 class EmulatorLibrary(unittest.TestCase):
