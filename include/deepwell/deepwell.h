@@ -196,6 +196,27 @@ typedef struct dw_gemm_call {
 } dw_gemm_call;
 DW_API dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* call);
 
+/* d = a b[group]^T for rows of many groups (experts); b: [groups, n, k]. Operands, scales and recipes as above.
+ * Contiguous (masked 0): a [m, k], d [m, n]; layout int32 [m] is each row's group, -1 for padding. Blocks of `rows` rows (the
+ * alignment of groups' first rows, at least 1) follow each other from row 0: where a row of a block has a group, all rows of the
+ * block are written, padding with the product of the nearest group in the block; other rows of d are left alone. Ids in any order
+ * are right; those that name no group count as -1 and as the note "bad_group_id".
+ * Masked: a [groups, m, k], d [groups, m, n]; layout int32 [groups] is how many rows count, the first ones; only they are
+ * written. `rows` is how many are expected, a hint, 0 for none. Counts outside 0 to m are clipped, note "bad_group_size". */
+typedef struct dw_grouped_gemm_call {
+  size_t size;
+  dw_tensor const *a, *scale_a, *b, *scale_b, *layout;
+  dw_tensor const* d;
+  int const* recipe;
+  int const *recipe_a, *recipe_b;
+  int masked;
+  int64_t rows;
+  void* stream;
+} dw_grouped_gemm_call;
+DW_API dw_status dw_grouped_fp8_fp4_gemm_nt(dw_context* context, dw_grouped_gemm_call const* call);
+/* The alignment with which contiguous calls are fastest for `rows` rows in all over `groups` groups: 8, 16, 32, 64 or 128. */
+DW_API int dw_grouped_gemm_alignment(int64_t rows, int64_t groups);
+
 /* "bhr,hdr->bhd". recipe NULL: (1, 128, 128). */
 typedef struct dw_einsum_call {
   size_t size;

@@ -4,6 +4,10 @@ No result aliases an input. Every operator takes CUDA tensors, and CPU tensors w
 
   fp8_fp4_gemm_nt(a, a_scale, b, b_scale, out_dtype=bfloat16, c=None, recipe=None, recipe_a=None, recipe_b=None) -> d
   fp8_fp4_gemm_nt_out(a, a_scale, b, b_scale, d!, c=None, recipe=None, recipe_a=None, recipe_b=None)
+  m_grouped_fp8_fp4_gemm_nt_contiguous(a, a_scale, b, b_scale, grouped_layout, alignment, out_dtype=bfloat16, recipe=None,
+      recipe_a=None, recipe_b=None) -> d, zeros in the rows that deep_gemm's function leaves alone
+  m_grouped_fp8_fp4_gemm_nt_contiguous_out(a, a_scale, b, b_scale, d!, grouped_layout, alignment, recipe=None, ...)
+  m_grouped_fp8_fp4_gemm_nt_masked_out(a, a_scale, b, b_scale, d!, masked_m, expected_m, recipe=None, ...)
   fp8_einsum(equation, a, a_scale, b, b_scale, out_dtype=bfloat16, c=None, recipe=(1, 128, 128)) -> d
   fp8_einsum_out(equation, a, a_scale, b, b_scale, d!, c=None, recipe=(1, 128, 128))
   deepseek_v4_fp8_einsum(a, a_scale, b, b_scale, out!, equation, recipe)
@@ -80,6 +84,90 @@ _define(
     f"fp8_fp4_gemm_nt({_OPERANDS}, ScalarType out_dtype=bfloat16, {_RECIPES}) -> Tensor", _gemm, _gemm_fake
 )
 _define(f"fp8_fp4_gemm_nt_out({_OPERANDS}, Tensor(d!) d, {_RECIPES}) -> ()", _gemm_into, _writes_only)
+
+
+# ---- grouped GEMM ----
+
+_GROUP_RECIPES = "int[]? recipe=None, int[]? recipe_a=None, int[]? recipe_b=None"
+
+
+def _contiguous_into(
+    a, a_scale, b, b_scale, d, grouped_layout, alignment, recipe=None, recipe_a=None, recipe_b=None
+) -> None:
+    arguments = (a, a_scale, b, b_scale, d, grouped_layout, recipe, recipe_a, recipe_b, False, alignment)
+    if not _served(_runtime.grouped_gemm_nt, *arguments):
+        _elsewhere("m_grouped_fp8_fp4_gemm_nt_contiguous")(
+            (a, a_scale), (b, b_scale), d, grouped_layout, recipe=recipe, recipe_a=recipe_a, recipe_b=recipe_b
+        )
+
+
+def _contiguous(
+    a,
+    a_scale,
+    b,
+    b_scale,
+    grouped_layout,
+    alignment,
+    out_dtype=torch.bfloat16,
+    recipe=None,
+    recipe_a=None,
+    recipe_b=None,
+) -> torch.Tensor:
+    d = a.new_zeros((a.shape[0], b.shape[1]), dtype=out_dtype)
+    _contiguous_into(a, a_scale, b, b_scale, d, grouped_layout, alignment, recipe, recipe_a, recipe_b)
+    return d
+
+
+def _contiguous_fake(
+    a,
+    a_scale,
+    b,
+    b_scale,
+    grouped_layout,
+    alignment,
+    out_dtype=torch.bfloat16,
+    recipe=None,
+    recipe_a=None,
+    recipe_b=None,
+) -> torch.Tensor:
+    return a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype)
+
+
+def _masked_into(
+    a, a_scale, b, b_scale, d, masked_m, expected_m, recipe=None, recipe_a=None, recipe_b=None
+) -> None:
+    arguments = (a, a_scale, b, b_scale, d, masked_m, recipe, recipe_a, recipe_b, True, expected_m)
+    if not _served(_runtime.grouped_gemm_nt, *arguments):
+        _elsewhere("m_grouped_fp8_fp4_gemm_nt_masked")(
+            (a, a_scale),
+            (b, b_scale),
+            d,
+            masked_m,
+            expected_m,
+            recipe=recipe,
+            recipe_a=recipe_a,
+            recipe_b=recipe_b,
+        )
+
+
+_define(
+    f"m_grouped_fp8_fp4_gemm_nt_contiguous({_OPERANDS}, Tensor grouped_layout, int alignment, "
+    f"ScalarType out_dtype=bfloat16, {_GROUP_RECIPES}) -> Tensor",
+    _contiguous,
+    _contiguous_fake,
+)
+_define(
+    f"m_grouped_fp8_fp4_gemm_nt_contiguous_out({_OPERANDS}, Tensor(d!) d, Tensor grouped_layout, int alignment, "
+    f"{_GROUP_RECIPES}) -> ()",
+    _contiguous_into,
+    _writes_only,
+)
+_define(
+    f"m_grouped_fp8_fp4_gemm_nt_masked_out({_OPERANDS}, Tensor(d!) d, Tensor masked_m, int expected_m, "
+    f"{_GROUP_RECIPES}) -> ()",
+    _masked_into,
+    _writes_only,
+)
 
 
 # ---- einsum ----

@@ -52,6 +52,8 @@ _native.setup(
 )
 
 fp8_fp4_gemm_nt = _native.fp8_fp4_gemm_nt
+grouped_gemm_nt = _native.grouped_gemm_nt
+grouped_gemm_alignment = _native.grouped_gemm_alignment
 fp8_einsum = _native.fp8_einsum
 set_pdl = _devices.set_pdl
 pdl = _devices.pdl

@@ -437,6 +437,56 @@ PyObject* fp8_fp4_gemm_nt(PyObject*, PyObject* const* args, Py_ssize_t count) {
   return finish(status, workspace);
 }
 
+PyObject* grouped_gemm_nt(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (!check_count("grouped_gemm_nt", count, 11)) return nullptr;
+  TensorArgument d;
+  if (!d.read(args[4], "d")) return nullptr;
+  Place place;
+  if (!place.find(d.tensor)) return nullptr;
+  if (place.context == nullptr) Py_RETURN_FALSE;
+  int const masked = PyObject_IsTrue(args[9]);
+  if (masked < 0) return nullptr;
+  TensorArgument a, scale_a, b, scale_b, layout;
+  RecipeArgument recipe, recipe_a, recipe_b;
+  std::int64_t rows = 0;
+  if (!a.read(args[0], "a") || !scale_a.read(args[1], "scale_a") || !b.read(args[2], "b") ||
+      !scale_b.read(args[3], "scale_b") || !layout.read(args[5], masked ? "masked_m" : "grouped_layout") ||
+      !recipe.read(args[6], "recipe", 3) || !recipe_a.read(args[7], "recipe_a", 2) ||
+      !recipe_b.read(args[8], "recipe_b", 2) ||
+      !read_int64(args[10], masked ? "expected_m" : "alignment", &rows)) {
+    return nullptr;
+  }
+  dw_status status;
+  {
+    WithoutGil const without_gil;
+    dw_grouped_gemm_call call{};
+    call.size = sizeof call;
+    call.a = a.pointer();
+    call.scale_a = scale_a.pointer();
+    call.b = b.pointer();
+    call.scale_b = scale_b.pointer();
+    call.layout = layout.pointer();
+    call.d = d.pointer();
+    call.recipe = recipe.pointer();
+    call.recipe_a = recipe_a.pointer();
+    call.recipe_b = recipe_b.pointer();
+    call.masked = masked;
+    call.rows = rows;
+    call.stream = place.stream;
+    status = dw_grouped_fp8_fp4_gemm_nt(place.context, &call);
+  }
+  return finish(status);
+}
+
+PyObject* grouped_gemm_alignment(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  std::int64_t rows = 0, groups = 0;
+  if (!check_count("grouped_gemm_alignment", count, 2) || !read_int64(args[0], "expected_m", &rows) ||
+      !read_int64(args[1], "num_groups", &groups)) {
+    return nullptr;
+  }
+  return PyLong_FromLong(dw_grouped_gemm_alignment(rows, groups));
+}
+
 PyObject* fp8_einsum(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (!check_count("fp8_einsum", count, 8)) return nullptr;
   TensorArgument d;
@@ -826,6 +876,10 @@ PyMethodDef methods[] = {
     {"fp8_fp4_gemm_nt", fast(fp8_fp4_gemm_nt), METH_FASTCALL,
      "fp8_fp4_gemm_nt(a, scale_a, b, scale_b, d, c, recipe, recipe_a, recipe_b, disable_ue8m0_cast) -> "
      "served"},
+    {"grouped_gemm_nt", fast(grouped_gemm_nt), METH_FASTCALL,
+     "grouped_gemm_nt(a, scale_a, b, scale_b, d, layout, recipe, recipe_a, recipe_b, masked, rows) -> served"},
+    {"grouped_gemm_alignment", fast(grouped_gemm_alignment), METH_FASTCALL,
+     "grouped_gemm_alignment(rows, groups) -> rows"},
     {"fp8_einsum", fast(fp8_einsum), METH_FASTCALL,
      "fp8_einsum(expression, a, scale_a, b, scale_b, d, c, recipe) -> served"},
     {"required_scale_layout", fast(required_scale_layout), METH_FASTCALL,

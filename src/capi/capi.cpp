@@ -16,6 +16,7 @@
 #include "deepwell/notes.h"
 #include "ops/einsum/einsum.hpp"
 #include "ops/gemm/gemm.hpp"
+#include "ops/gemm/grouped.hpp"
 #include "ops/layout/layout.hpp"
 #include "ops/startup/kernel_set.hpp"
 
@@ -200,6 +201,15 @@ std::unique_ptr<CallersAllocator> allocator_of(dw_allocator const* given) {
   if (allocator.allocate == nullptr || allocator.release == nullptr)
     throw bad_argument("workspace", "null functions", "allocate and release");
   return std::make_unique<CallersAllocator>(allocator);
+}
+
+template <class Call>
+GivenRecipe recipe_of_call(Call const& call) {
+  GivenRecipe out;
+  if (call.recipe != nullptr) out.recipe = {call.recipe[0], call.recipe[1], call.recipe[2]};
+  if (call.recipe_a != nullptr) out.recipe_a = {call.recipe_a[0], call.recipe_a[1]};
+  if (call.recipe_b != nullptr) out.recipe_b = {call.recipe_b[0], call.recipe_b[1]};
+  return out;
 }
 
 ScaleLayoutCall layout_call(Context& context, dw_scale_layout_call const& call) {
@@ -455,9 +465,8 @@ dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* given) {
     gemm.scale_b = view_of(device, call.scale_b, "scale_b");
     gemm.c = optional_view(device, call.c, "c");
     gemm.d = view_of(device, call.d, "d");
-    if (call.recipe != nullptr) gemm.recipe = {call.recipe[0], call.recipe[1], call.recipe[2]};
-    if (call.recipe_a != nullptr) gemm.recipe_a = {call.recipe_a[0], call.recipe_a[1]};
-    if (call.recipe_b != nullptr) gemm.recipe_b = {call.recipe_b[0], call.recipe_b[1]};
+    GivenRecipe const recipe = recipe_of_call(call);
+    gemm.recipe = recipe.recipe, gemm.recipe_a = recipe.recipe_a, gemm.recipe_b = recipe.recipe_b;
     gemm.disable_ue8m0_cast = call.disable_ue8m0_cast != 0;
     gemm.stream = call.stream;
     gemm.workspace = workspace.get();
@@ -471,6 +480,35 @@ dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* given) {
                [&] { fp8_fp4_gemm_nt(device, gemm); });
   });
 }
+
+dw_status dw_grouped_fp8_fp4_gemm_nt(dw_context* context, dw_grouped_gemm_call const* given) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_grouped_gemm_call const& call = sized(given, "call");
+    char const* const layout = call.masked != 0 ? "masked_m" : "grouped_layout";
+    GroupedGemmCall grouped;
+    grouped.grouping = call.masked != 0 ? Grouping::kMasked : Grouping::kContiguous;
+    grouped.a = view_of(device, call.a, "a");
+    grouped.scale_a = view_of(device, call.scale_a, "scale_a");
+    grouped.b = view_of(device, call.b, "b");
+    grouped.scale_b = view_of(device, call.scale_b, "scale_b");
+    grouped.layout = view_of(device, call.layout, layout);
+    grouped.d = view_of(device, call.d, "d");
+    grouped.recipe = recipe_of_call(call);
+    (call.masked != 0 ? grouped.expected_rows : grouped.alignment) = call.rows;
+    grouped.stream = call.stream;
+    run_staged(device, call.stream,
+               {{"a", call.a, &grouped.a},
+                {"scale_a", call.scale_a, &grouped.scale_a},
+                {"b", call.b, &grouped.b},
+                {"scale_b", call.scale_b, &grouped.scale_b},
+                {layout, call.layout, &grouped.layout},
+                {"d", call.d, &grouped.d, true}},
+               [&] { grouped_fp8_fp4_gemm_nt(device, grouped); });
+  });
+}
+
+int dw_grouped_gemm_alignment(std::int64_t rows, std::int64_t groups) { return best_alignment(rows, groups); }
 
 dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* given) {
   return guarded([&] {

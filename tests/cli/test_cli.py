@@ -3,6 +3,7 @@
 The environment variable DEEPWELL_BINARY names the program, DEEPWELL_LOADING_BINARY the one that has the emulator in a library;
 ctest sets them.
 """
+
 import json
 import os
 import subprocess
@@ -37,8 +38,14 @@ DONE:
 
 def run(*arguments):
     environment = dict(os.environ, DEEPWELL_DEVICE="emu:sm_120a")
-    return subprocess.run([os.environ["DEEPWELL_BINARY"], *arguments], capture_output=True, text=True, timeout=120,
-                          env=environment, check=False)
+    return subprocess.run(
+        [os.environ["DEEPWELL_BINARY"], *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=False,
+    )
 
 
 class Usage(unittest.TestCase):
@@ -49,8 +56,14 @@ class Usage(unittest.TestCase):
             self.assertIn(command, result.stdout)
 
     def test_bad_usage_is_exit_code_2(self):
-        for arguments in ((), ("nonsense",), ("isa", "--nonsense"), ("emulate",), ("emulate", "/nonexistent.ptx"),
-                          ("doctor", "extra")):
+        for arguments in (
+            (),
+            ("nonsense",),
+            ("isa", "--nonsense"),
+            ("emulate",),
+            ("emulate", "/nonexistent.ptx"),
+            ("doctor", "extra"),
+        ):
             with self.subTest(arguments):
                 result = run(*arguments)
                 self.assertEqual(result.returncode, 2, result.stderr)
@@ -102,8 +115,10 @@ class Check(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual({line["status"] for line in lines}, {"pass"})
         self.assertEqual({line["verdict"] for line in lines if line["mutation"] == "none"}, {"accepted"})
-        self.assertLessEqual({"zero d", "stale d", "half-written d", "last k group dropped", "c dropped"},
-                             {line["mutation"] for line in lines if line["verdict"] == "rejected"})
+        self.assertLessEqual(
+            {"zero d", "stale d", "half-written d", "last k group dropped", "c dropped"},
+            {line["mutation"] for line in lines if line["verdict"] == "rejected"},
+        )
 
     def test_no_case_is_bad_usage(self):
         self.assertEqual(run("check", "--filter", "no such case").returncode, 2)
@@ -152,8 +167,14 @@ class Doctor(unittest.TestCase):
     def test_text(self):
         result = run("doctor")
         self.assertEqual(result.returncode, 0, result.stderr)
-        for heading in ("Devices", "Compilers", "Kernel cache", "Device notes of emu:sm_120a", "Options",
-                        "Coverage"):
+        for heading in (
+            "Devices",
+            "Compilers",
+            "Kernel cache",
+            "Device notes of emu:sm_120a",
+            "Options",
+            "Coverage",
+        ):
             self.assertIn(heading, result.stdout)
         self.assertIn("dw_context_notes", result.stdout)
 
@@ -283,10 +304,20 @@ class StartUp(unittest.TestCase):
 
 class EmulatorLibrary(unittest.TestCase):
     def doctor(self, emulator, *arguments):
-        environment = dict(os.environ, DEEPWELL_DEVICE="best", DEEPWELL_CUDA_DRIVER="/there/is/none.so",
-                           DEEPWELL_EMULATOR=emulator)
-        return subprocess.run([os.environ["DEEPWELL_LOADING_BINARY"], "doctor", *arguments], capture_output=True,
-                              text=True, timeout=120, env=environment, check=False)
+        environment = dict(
+            os.environ,
+            DEEPWELL_DEVICE="best",
+            DEEPWELL_CUDA_DRIVER="/there/is/none.so",
+            DEEPWELL_EMULATOR=emulator,
+        )
+        return subprocess.run(
+            [os.environ["DEEPWELL_LOADING_BINARY"], "doctor", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+            check=False,
+        )
 
     def test_doctor_says_which_library_it_found(self):
         report = json.loads(self.doctor("", "--json").stdout)
@@ -325,17 +356,43 @@ class Emulate(unittest.TestCase):
         self.assertIn("0: 1 2 3 4 5 5 6 7\n", result.stdout)
 
     def test_json_statistics(self):
-        result = self.emulate("--param", "buffer:128:iota", "--param", "u32:32", "--json", "--grid", "2", "--seed", "3", "--no-race")
+        result = self.emulate(
+            "--param",
+            "buffer:128:iota",
+            "--param",
+            "u32:32",
+            "--json",
+            "--grid",
+            "2",
+            "--seed",
+            "3",
+            "--no-race",
+        )
         self.assertEqual(result.returncode, 0, result.stderr)
         report = json.loads(result.stdout)
         self.assertEqual((report["kernel"], report["ctas"]), ("add_one", 2))
         self.assertGreater(report["warp_instructions"], 10)
 
     def test_a_race_is_reported_with_a_command_that_repeats_it(self):
-        example = ("emulate", "docs/examples/stage_release.ptx", "--block", "64", "--param", "buffer:1k:iota", "--param", "buffer:128")
+        example = (
+            "emulate",
+            "docs/examples/stage_release.ptx",
+            "--block",
+            "64",
+            "--param",
+            "buffer:1k:iota",
+            "--param",
+            "buffer:128",
+        )
         result = run(*example, "--seeds", "3")
         self.assertEqual(result.returncode, 1, result.stdout)
-        for text in ("seed 0 of 3", "race: write of 128 bytes", "stage_release.cu:39", "stage_release.cu:48", "missing: "):
+        for text in (
+            "seed 0 of 3",
+            "race: write of 128 bytes",
+            "stage_release.cu:39",
+            "stage_release.cu:48",
+            "missing: ",
+        ):
             self.assertIn(text, result.stderr)
         repeat = result.stderr.split("repeat: deepwell ")[1].split()
         again = run(*repeat)
@@ -349,8 +406,12 @@ class Emulate(unittest.TestCase):
         layout = ("check", "--op", "layout", "--filter", "mn 131 k 416 per 1x128", "--seeds", "3", "--device")
         result = run(*layout, "emu:sm_121a")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        for refused in (("--device", "null:sm_120a", "--seeds", "5"), ("--device", "null:sm_120a", "--schedule", "2"),
-                        ("--mutate", "--seeds", "5"), ("--seeds", "0")):
+        for refused in (
+            ("--device", "null:sm_120a", "--seeds", "5"),
+            ("--device", "null:sm_120a", "--schedule", "2"),
+            ("--mutate", "--seeds", "5"),
+            ("--seeds", "0"),
+        ):
             with self.subTest(refused):
                 result = run("check", "--filter", "exact 3x40x64", *refused)
                 self.assertEqual((result.returncode, result.stdout), (2, ""), result.stderr)
@@ -364,8 +425,10 @@ class Emulate(unittest.TestCase):
             self.assertIn(text, result.stdout)
         result = self.emulate(*arguments, "--json")
         statistics = json.loads(result.stdout)["statistics"]
-        self.assertEqual(statistics["global"]["load"],
-                         {"requests": 1, "lanes": 32, "bytes": 128, "sectors": 4, "ideal_sectors": 4})
+        self.assertEqual(
+            statistics["global"]["load"],
+            {"requests": 1, "lanes": 32, "bytes": 128, "sectors": 4, "ideal_sectors": 4},
+        )
         self.assertEqual(statistics["by_kind"]["global"], 2)
         self.assertEqual(statistics["by_opcode"]["ld.global.u32"], 1)
         self.assertNotIn("statistics", json.loads(self.emulate(*arguments[:-1], "--json").stdout))
@@ -379,13 +442,21 @@ class Emulate(unittest.TestCase):
     def test_poison_is_a_report_and_exit_code_1(self):
         result = self.emulate("--param", "buffer:32:poison", "--param", "u32:8")
         self.assertEqual(result.returncode, 1, result.stdout)
-        self.assertEqual(self.emulate("--param", "buffer:32:poison", "--param", "u32:8", "--no-check").returncode, 0)
+        self.assertEqual(
+            self.emulate("--param", "buffer:32:poison", "--param", "u32:8", "--no-check").returncode, 0
+        )
 
     def test_bad_input_is_exit_code_2(self):
         good = ("--param", "buffer:32", "--param", "u32:8")
-        for arguments in (("--param", "buffer:32"), (*good, "--param", "u32:1"), ("--param", "buffer:0", "--param", "u32:8"),
-                          (*good, "--kernel", "other"), (*good, "--dump", "1"), (*good, "--grid", "0"),
-                          (*good, "--target", "sm_1")):
+        for arguments in (
+            ("--param", "buffer:32"),
+            (*good, "--param", "u32:1"),
+            ("--param", "buffer:0", "--param", "u32:8"),
+            (*good, "--kernel", "other"),
+            (*good, "--dump", "1"),
+            (*good, "--grid", "0"),
+            (*good, "--target", "sm_1"),
+        ):
             with self.subTest(arguments):
                 result = self.emulate(*arguments)
                 self.assertEqual(result.returncode, 2, result.stderr)

@@ -40,7 +40,11 @@ def assemble(ptxas, path, text, target):
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "case.ptx"
         source.write_text(text.replace("@TARGET@", target))
-        done = subprocess.run([ptxas, f"-arch={target}", "-O0", "-o", str(Path(folder) / "case.cubin"), str(source)], capture_output=True, text=True)
+        done = subprocess.run(
+            [ptxas, f"-arch={target}", "-O0", "-o", str(Path(folder) / "case.cubin"), str(source)],
+            capture_output=True,
+            text=True,
+        )
     return None if done.returncode == 0 else (done.stderr or done.stdout).strip().splitlines()[0]
 
 

@@ -8,6 +8,7 @@ and tests/golden/ptxas_refuses.txt (spellings that match the emulator's table bu
 
 Instructions whose result the manual leaves open (.approx, .full) are left out of the hashes.
 """
+
 import itertools
 import re
 import subprocess
@@ -16,7 +17,9 @@ from pathlib import Path
 
 ROWS = Path(__file__).parents[2] / "src/emu/instr"
 FAMILIES = ["alu_integer", "alu_float", "alu_half", "alu_bits", "alu_compare", "alu_convert", "convert"]
-TYPE = re.compile(r"([usb])(8|16|32|64)(x2|x4)?|f(16|32|64)(x2)?|bf16(x2)?|tf32|(?:e4m3|e5m2|ue8m0|e2m3|e3m2)x2|e2m1x2")
+TYPE = re.compile(
+    r"([usb])(8|16|32|64)(x2|x4)?|f(16|32|64)(x2)?|bf16(x2)?|tf32|(?:e4m3|e5m2|ue8m0|e2m3|e3m2)x2|e2m1x2"
+)
 
 
 def width(name):
@@ -58,7 +61,9 @@ def operand_types(opcode, operands):
         found = re.fullmatch(r"[ds]>?(T|U|W|\d+)", operand.split("|")[0])
         if not found or (found[1] in "TW" and not known) or (found[1] == "U" and len(known) < 2):
             return None
-        bits = {"T": lambda: known[-1], "U": lambda: known[-2], "W": lambda: 2 * known[-1]}.get(found[1], lambda: int(found[1]))()
+        bits = {"T": lambda: known[-1], "U": lambda: known[-2], "W": lambda: 2 * known[-1]}.get(
+            found[1], lambda: int(found[1])
+        )()
         out.append("p" if bits == 1 else f"b{bits}")
     return out
 
@@ -86,14 +91,20 @@ def accepted(lines, target, ptxas="ptxas"):
         for k, line in enumerate(part):
             opcode, *types = line.split()
             registers = " ".join(f".reg .{'pred' if t == 'p' else t} %x{n};" for n, t in enumerate(types))
-            text += [f".visible .entry k{k}() {{ {registers}", f"{opcode} {', '.join(f'%x{n}' for n in range(len(types)))};", "ret; }"]
+            text += [
+                f".visible .entry k{k}() {{ {registers}",
+                f"{opcode} {', '.join(f'%x{n}' for n in range(len(types)))};",
+                "ret; }",
+            ]
             at[len(text) - 1] = k
         bad = set()
         while True:
             source = "\n".join("" if at.get(n + 1) in bad else line for n, line in enumerate(text)) + "\n"
             path = Path("/tmp/deepwell_spellings.ptx")
             path.write_text(source)
-            done = subprocess.run([ptxas, f"-arch={target}", "-o", "/dev/null", str(path)], capture_output=True, text=True)
+            done = subprocess.run(
+                [ptxas, f"-arch={target}", "-o", "/dev/null", str(path)], capture_output=True, text=True
+            )
             if done.returncode == 0:
                 break
             new = {at[int(n)] for n in re.findall(r"line (\d+)[;,]", done.stderr) if int(n) in at} - bad

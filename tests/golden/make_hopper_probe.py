@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Prints the CUDA program that measured tests/golden/hopper_{mma,cvt}.bin on a Hopper GPU.
 
-  python3 make_hopper_probe.py > probe.cu
-  nvcc -std=c++17 -gencode=arch=compute_90a,code=sm_90a -o probe probe.cu && ./probe OUTPUT_FOLDER
+python3 make_hopper_probe.py > probe.cu
+nvcc -std=c++17 -gencode=arch=compute_90a,code=sm_90a -o probe probe.cu && ./probe OUTPUT_FOLDER
 """
-SOURCE = r'''
+
+SOURCE = r"""
 // Measures tensor-core and conversion results on a Hopper GPU, for tests/unit/num/hopper_test.cpp:
 //   nvcc -std=c++17 -gencode=arch=compute_90a,code=sm_90a -o probe probe_hopper.cu && ./probe OUTPUT_FOLDER
 // writes hopper_mma.bin: per kind a 32-byte name, a count, and per MMA the registers of A [32 lanes][4], B [32][2], C [32][4]
@@ -342,5 +343,5 @@ int main(int argc, char** argv) {
   cudaGetDeviceProperties(&p, 0);
   printf("done on %s\n", p.name);
 }
-'''
+"""
 print(SOURCE)

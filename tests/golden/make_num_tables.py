@@ -7,6 +7,7 @@ Needs numpy and ml_dtypes. Lines:
   hash_decode <format> <FNV-1a 64 of the f32 bits of all codes>
   hash_encode <format> <FNV-1a 64 of the codes of a defined list of inputs, see inputs()>
 """
+
 import sys
 import numpy as np
 import ml_dtypes

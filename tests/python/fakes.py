@@ -118,6 +118,13 @@ class Native:
         arguments = (a, scale_a, b, scale_b, d, c, recipe, recipe_a, recipe_b, disable_ue8m0_cast)
         return self._answer("fp8_fp4_gemm_nt", arguments, True)
 
+    def grouped_gemm_nt(self, a, scale_a, b, scale_b, d, layout, recipe, recipe_a, recipe_b, masked, rows):
+        arguments = (a, scale_a, b, scale_b, d, layout, recipe, recipe_a, recipe_b, masked, rows)
+        return self._answer("grouped_gemm_nt", arguments, True)
+
+    def grouped_gemm_alignment(self, rows, groups):
+        return self._answer("grouped_gemm_alignment", (rows, groups), 16)
+
     def fp8_einsum(self, expression, a, scale_a, b, scale_b, d, c, recipe):
         return self._answer("fp8_einsum", (expression, a, scale_a, b, scale_b, d, c, recipe), True)
 

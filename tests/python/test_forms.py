@@ -32,6 +32,7 @@ def any_other(request, other):
 
 def test_m_grouped_position_after_psum(native, any_other):
     """A bool there is ensure_zero_padding (2.6 and 2.8), an int expected_m_for_psum_layout (2.5)."""
+    native.answers["grouped_gemm_nt"] = False
     pairs = ((1, 2), (3, 4), 5, 6)
     call = deep_gemm.m_grouped_fp8_fp4_gemm_nt_contiguous
     call(*pairs, None, None, None, "nk", False, True, 48)
@@ -82,6 +83,7 @@ def test_m_grouped_forms_without_another(native):
 @pytest.mark.parametrize("name", ["m_grouped_fp8_gemm_nt_masked", "fp8_m_grouped_gemm_nt_masked"])
 def test_masked_by_all_its_names(native, other, name):
     other("2.8.1")
+    native.answers["grouped_gemm_nt"] = False
     getattr(deep_gemm, name)((1, 2), (3, 4), 5, 6, 7, recipe=(1, 1, 128))
     assert _other.other().CALLS[-1][0] == "m_grouped_fp8_fp4_gemm_nt_masked"
 
@@ -307,6 +309,7 @@ def test_vllms_calls(native, other):
     """As vLLM 0.33 makes them: positional."""
     other("2.8.1")
     theirs = _other.other()
+    native.answers["grouped_gemm_nt"] = False  # as on a device that is not Deepwell's
     deep_gemm.get_paged_mqa_logits_metadata("lens", 64, 188)
     deep_gemm.fp8_fp4_paged_mqa_logits(Q, "cache", WEIGHTS, "lens", "table", "meta", 1024)
     deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3, 4, 64)

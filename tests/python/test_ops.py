@@ -43,6 +43,13 @@ def cases(kind="fp8"):
     einsum, _ = einsum_operands(kind)
     d = torch.zeros(4, 24, dtype=torch.bfloat16)
     z = torch.zeros(3, 2, 128, dtype=torch.bfloat16)
+    experts = (ref.e4m3((6, 24, 128), 7), ref.packed(ref.exponents((6, 24, 1), 8)))
+    if kind == "fp4":
+        experts = (ref.e2m1(6 * 24, 128, 7).unflatten(0, (6, 24)), experts[1])
+    ids = torch.tensor([5, -1, 0, 0], dtype=torch.int32)
+    slabs = (operand(kind, 12, 128, 9).unflatten(0, (6, 2)), ref.packed(ref.exponents((6, 2, 1), 10)))
+    counts = torch.tensor([1, 0, 2, 2, 1, 0], dtype=torch.int32)
+    y = torch.zeros(6, 2, 24, dtype=torch.bfloat16)
     fp4 = (ref.e2m1(24, 128, 5), ref.packed(ref.exponents((24, 4), 6)))
     return {
         "gemm": (OPS.fp8_fp4_gemm_nt.default, gemm, {}),
@@ -54,6 +61,21 @@ def cases(kind="fp8"):
         ),
         "gemm_out": (OPS.fp8_fp4_gemm_nt_out.default, (*gemm, d), {}),
         "gemm_out, recipe": (OPS.fp8_fp4_gemm_nt_out.default, (*gemm, d), {"recipe": [1, 1, 128]}),
+        "contiguous": (
+            OPS.m_grouped_fp8_fp4_gemm_nt_contiguous.default,
+            (*gemm[:2], *experts, ids, 8),
+            {},
+        ),
+        "contiguous_out": (
+            OPS.m_grouped_fp8_fp4_gemm_nt_contiguous_out.default,
+            (*gemm[:2], *experts, d, ids, 8),
+            {"recipe_a": [1, 128], "recipe_b": [1, 128]},
+        ),
+        "masked_out": (
+            OPS.m_grouped_fp8_fp4_gemm_nt_masked_out.default,
+            (*slabs, *experts, y, counts, 1),
+            {},
+        ),
         "einsum": (OPS.fp8_einsum.default, ("bhr,hdr->bhd", *einsum), {}),
         "einsum_out": (OPS.fp8_einsum_out.default, ("bhr,hdr->bhd", *einsum, z), {}),
         "deepseek_v4": (OPS.deepseek_v4_fp8_einsum.default, (*einsum, z, "bhr,hdr->bhd", [1, 1, 128]), {}),

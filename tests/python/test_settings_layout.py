@@ -133,6 +133,7 @@ def test_shutdown(native, other):
 )
 def test_the_others_answer_is_for_the_rows_of_one_expert(native, other, version, given, rows):
     other(version)
+    native.major = 10
     _other.other().ANSWERS["get_theoretical_mk_alignment_for_contiguous_layout"] = lambda **k: (
         "theirs",
         k["expected_m"],
@@ -143,13 +144,9 @@ def test_the_others_answer_is_for_the_rows_of_one_expert(native, other, version,
 @pytest.mark.parametrize(
     ("major", "rows", "expected"),
     [
-        (9, None, 128),
-        (9, 8, 128),
+        (8, 8, 128),
         (10, 8, 256),
         (10, None, 256),
-        (12, 64, 64),
-        (12, 65, 128),
-        (12, None, 128),
     ],
 )
 def test_without_another_its_rules_hold(native, major, rows, expected):
@@ -178,34 +175,33 @@ def test_an_other_that_sees_no_gpu_beside_an_emulated_device(native, other, monk
         raise RuntimeError("no CUDA-capable device")
 
     _other.other().ANSWERS["get_theoretical_mk_alignment_for_contiguous_layout"] = fails
-    assert deep_gemm.get_theoretical_mk_alignment_for_contiguous_layout(48, 256) == 64
+    native.major = 10
+    assert deep_gemm.get_theoretical_mk_alignment_for_contiguous_layout(48, 256) == 256
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ((), 128),
-        ((48, 256), 16),
-        ((0,), 16),
-        ((16,), 16),
-        ((17,), 32),
-        ((24576, 256), 96),
-        ((113,), 128),
-        ((5000,), 128),
-    ],
+    ("given", "asked"),
+    [((), None), ((48, 256), 1), ((0,), 0), ((24576, 256), 96), ((5000,), 5000)],
 )
-def test_deepwells_own_rule(native, other, monkeypatch, given, expected):
-    """One entry of the table decides."""
-    other()
-    monkeypatch.setitem(deep_gemm._forward.SERVED, "m_grouped", True)
-    assert deep_gemm.get_theoretical_mk_alignment_for_contiguous_layout(*given) == expected
-    assert _other.loaded() is None
+@pytest.mark.parametrize("major", [9, 12])
+def test_deepwells_own_rule(native, given, asked, major):
+    """The library answers, for the rows of one expert; without a number the alignment at rest does."""
+    native.major = major
+    native.answers["grouped_gemm_alignment"] = lambda rows, groups: ("ours", rows, groups)
+    got = deep_gemm.get_theoretical_mk_alignment_for_contiguous_layout(*given)
+    assert got == (128 if asked is None else ("ours", asked, 1))
+
+
+def test_deepwells_rule_in_numbers(clean, monkeypatch):
+    monkeypatch.setenv("DEEPWELL_DEVICE", "emu:sm_120a")
+    query = deep_gemm.get_theoretical_mk_alignment_for_contiguous_layout
+    assert [query(tokens * 6, 256) for tokens in (1, 8, 64, 400, 1000, 4096)] == [8, 8, 8, 32, 64, 128]
+    assert query(8) == 16 and query() == 128
 
 
 def test_deepwells_own_rule_holds_on_deepwells_devices(native, other, monkeypatch):
     other()
     _other.other().ANSWERS["get_theoretical_mk_alignment_for_contiguous_layout"] = 240
-    monkeypatch.setitem(deep_gemm._forward.SERVED, "m_grouped", True)
     query = deep_gemm.get_theoretical_mk_alignment_for_contiguous_layout
     native.major = 10
     assert query(16) == 240

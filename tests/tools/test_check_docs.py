@@ -1,4 +1,5 @@
 """tools/check_docs.py finds dead links, dead file names and undocumented options, and passes a clean tree."""
+
 import sys
 import tempfile
 import unittest
@@ -10,7 +11,7 @@ import check_docs  # noqa: E402
 CLEAN = {
     "README.md": "# Title\nSee [the map](docs/map.md#two-words), `src/ops/gemm.cpp` and `src/ops/{gemm,check}.cpp`.\n",
     "docs/map.md": "# Map\n## Two words\n[up](../README.md) [here](#map) `src/**/*.cpp` `src/<folder>/x.cpp` "
-                   "`DEEPWELL_CACHE` `DEEPWELL_STATIC` [out](https://example.com/x)\n```\n[not a link](nowhere)\n```\n",
+    "`DEEPWELL_CACHE` `DEEPWELL_STATIC` [out](https://example.com/x)\n```\n[not a link](nowhere)\n```\n",
     "docs/options.md": "# Options\n`DEEPWELL_CACHE`\n",
     "src/ops/gemm.cpp": "// x\n",
     "src/ops/check.cpp": "// x\n",
@@ -24,7 +25,11 @@ PLANTED = {
     "dead file name": ("docs/bad.md", "`src/ops/nothing.cpp`\n", "no such file or folder"),
     "dead name in braces": ("docs/bad.md", "`src/ops/{gemm,nothing}.cpp`\n", "no such file or folder"),
     "dead pattern": ("docs/bad.md", "`src/ops/*.cuh`\n", "no such file or folder"),
-    "undocumented option": ("src/base/options.cpp", '// x\n"DEEPWELL_CACHE" "DEEPWELL_NEW"\n', "DEEPWELL_NEW is not documented"),
+    "undocumented option": (
+        "src/base/options.cpp",
+        '// x\n"DEEPWELL_CACHE" "DEEPWELL_NEW"\n',
+        "DEEPWELL_NEW is not documented",
+    ),
     "option that is none": ("docs/bad.md", "set `DEEPWELL_OLD`\n", "DEEPWELL_OLD is no option"),
 }
 

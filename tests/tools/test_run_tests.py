@@ -1,4 +1,5 @@
 """tools/run_tests.py counts cases and objects to skipped cases, empty programs and reports that were cut short."""
+
 import json
 import sys
 import tempfile
@@ -10,8 +11,10 @@ import run_tests  # noqa: E402
 
 
 def report(*results):
-    cases = [{"name": f"case{i}", "status": "NOTRUN" if result == "SUPPRESSED" else "RUN", "result": result}
-             for i, result in enumerate(results)]
+    cases = [
+        {"name": f"case{i}", "status": "NOTRUN" if result == "SUPPRESSED" else "RUN", "result": result}
+        for i, result in enumerate(results)
+    ]
     return json.dumps({"testsuites": [{"name": "Suite", "testsuite": cases}]})
 
 

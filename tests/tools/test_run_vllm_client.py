@@ -1,4 +1,5 @@
 """tools/run_vllm_client.py: what counts as passed, what is taken from vLLM's wheel, and what a run inherits."""
+
 import os
 import sys
 import tempfile
@@ -27,8 +28,9 @@ class Count(unittest.TestCase):
         self.assertEqual(self.suite(tests=7, failures=0, errors=0, skipped=0), (7, []))
 
     def test_failures_errors_and_skipped_tests_are_problems(self):
-        self.assertEqual(self.suite(tests=7, failures=1, errors=2, skipped=3),
-                         (7, ["1 failures", "2 errors", "3 skipped"]))
+        self.assertEqual(
+            self.suite(tests=7, failures=1, errors=2, skipped=3), (7, ["1 failures", "2 errors", "3 skipped"])
+        )
 
     def test_no_tests_is_a_problem(self):
         self.assertEqual(self.suite(tests=0, failures=0, errors=0, skipped=0), (0, ["ran no test"]))
@@ -43,7 +45,12 @@ class Unpack(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             wheel, out = Path(folder) / "vllm.whl", Path(folder) / "vllm"
             with zipfile.ZipFile(wheel, "w") as archive:
-                for name in ("vllm/__init__.py", "vllm/_C.abi3.so", "vllm/data.json", "vllm/utils/deep_gemm.py"):
+                for name in (
+                    "vllm/__init__.py",
+                    "vllm/_C.abi3.so",
+                    "vllm/data.json",
+                    "vllm/utils/deep_gemm.py",
+                ):
                     archive.writestr(name, "")
             self.assertEqual(client.unpack(wheel, out), 2)
             found = sorted(file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file())
@@ -77,13 +84,20 @@ class Stamp(unittest.TestCase):
 
 class Environment(unittest.TestCase):
     def test_nothing_of_the_callers_settings_is_inherited(self):
-        theirs = {"VLLM_USE_DEEP_GEMM": "0", "DEEPWELL_DEEP_GEMM": "off", "DG_JIT_CACHE_DIR": "/x", "PYTHONPATH": "/y",
-                  "HOME": "/z"}
+        theirs = {
+            "VLLM_USE_DEEP_GEMM": "0",
+            "DEEPWELL_DEEP_GEMM": "off",
+            "DG_JIT_CACHE_DIR": "/x",
+            "PYTHONPATH": "/y",
+            "HOME": "/z",
+        }
         with mock.patch.dict(os.environ, theirs, clear=True):
             ours = client.test_environment("12.1")
         self.assertEqual(ours["DEEPWELL_DEVICE"], "emu:sm_121a")
         self.assertEqual(ours["HOME"], "/z")
-        self.assertFalse({"VLLM_USE_DEEP_GEMM", "DEEPWELL_DEEP_GEMM", "DG_JIT_CACHE_DIR", "PYTHONPATH"} & set(ours))
+        self.assertFalse(
+            {"VLLM_USE_DEEP_GEMM", "DEEPWELL_DEEP_GEMM", "DG_JIT_CACHE_DIR", "PYTHONPATH"} & set(ours)
+        )
 
     def test_folder_without_a_built_package_is_refused(self):
         with tempfile.TemporaryDirectory() as folder, self.assertRaises(SystemExit):

@@ -1,4 +1,5 @@
 """tools/size_report.py lists long files and long functions, and only those."""
+
 import sys
 import tempfile
 import unittest
@@ -7,7 +8,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import size_report  # noqa: E402
 
-LONG_FUNCTION = "// x\nnamespace a {\nint long_one(int x) {\n" + "  x += 1;\n" * 70 + "  return x;\n}\nint short_one() { return 1; }\n}\n"
+LONG_FUNCTION = (
+    "// x\nnamespace a {\nint long_one(int x) {\n"
+    + "  x += 1;\n" * 70
+    + "  return x;\n}\nint short_one() { return 1; }\n}\n"
+)
 
 
 class SizeReport(unittest.TestCase):

@@ -60,13 +60,18 @@ struct GemmMx {
       (!kXInside && P.x_gran_k == 32) || (!kYInside && P.y_gran_k == 32) ? 32 : 128;
   static constexpr int kGroups = kTileK / kOutsideK;
 
+  static constexpr bool kMoves = !Target::kBlockScaled && (P.x == Dtype::kE2m1 || P.y == Dtype::kE2m1);
   static constexpr Fragment form_of(Dtype operand) {
+    if (kMoves) return operand == Dtype::kE4m3 ? Fragment::kInterleaved : Fragment::kMoved;
     if (operand == Dtype::kE4m3) return Fragment::kBytes;
     if (kK64) return Fragment::kPacked;
     return Target::kBlockScaled && P.native_e2m1 ? Fragment::kContainers : Fragment::kWidened;
   }
   static constexpr Fragment kXForm = form_of(P.x);
   static constexpr Fragment kYForm = form_of(P.y);
+  // What the partial sums of moved e2m1 elements lack, as a factor of the scale of their operand.
+  static constexpr float kXFactor = kXForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
+  static constexpr float kYFactor = kYForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
   static constexpr Dtype kXMma = kXForm == Fragment::kContainers ? Dtype::kE2m1 : Dtype::kE4m3;
   static constexpr Dtype kYMma = kYForm == Fragment::kContainers ? Dtype::kE2m1 : Dtype::kE4m3;
 
@@ -396,9 +401,16 @@ struct GemmMx {
     }
   }
 
-  template <ScaleKind kKind>
+  /// Two factors whose product is `scale` times what moved elements lack.
+  template <ScaleKind kKind, Fragment kForm>
   __device__ static HalfPowers halves_of(uint32 scale) {
-    return kKind == ScaleKind::kF32 ? half_scales(scale) : half_powers(scale);
+    HalfPowers halves = kKind == ScaleKind::kF32 ? half_scales(scale) : half_powers(scale);
+    if constexpr (kForm == Fragment::kMoved) {
+      static_assert(kMovedE2m1 == 8.0f * 8.0f);
+      halves.lower *= 8.0f;
+      halves.upper *= 8.0f;
+    }
+    return halves;
   }
 
   /// acc = fma(partial * factor_a, factor_b, acc) with the factors that stand outside.
@@ -410,12 +422,91 @@ struct GemmMx {
     } else if constexpr (P.x_scale == ScaleKind::kF32 && P.y_scale == ScaleKind::kF32) {
       float const x = Target::kBlockScaled ? factor_beside_exponent(scale_x) : bits_to_f32(scale_x);
       float const y = Target::kBlockScaled ? factor_beside_exponent(scale_y) : bits_to_f32(scale_y);
+      if constexpr (kMoves) partial *= kXFactor * kYFactor;
       return P.swap ? fma_rn(partial * y, x, acc) : fma_rn(partial * x, y, acc);
     } else {
-      HalfPowers const x = halves_of<P.x_scale>(scale_x);
-      HalfPowers const y = halves_of<P.y_scale>(scale_y);
+      HalfPowers const x = halves_of<P.x_scale, kXForm>(scale_x);
+      HalfPowers const y = halves_of<P.y_scale, kYForm>(scale_y);
       float const with_x = x.lower * y.upper, with_y = y.lower * x.upper;
       return P.swap ? fma_rn(partial * with_y, with_x, acc) : fma_rn(partial * with_x, with_y, acc);
+    }
+  }
+
+  // Scales of a warp's rows and columns for one stage, in registers, on targets whose MMA takes none. Where all are moderate, from
+  // 2^-63 to 2^64, no product of two of them and a partial sum leaves FP32's range before the result does, and they act as they
+  // are: the same bits as with halves, in a third of the instructions.
+  static constexpr bool kOneWord =
+      scale_words(P.x_scale, P.x_gran_k) == 1 && scale_words(P.y_scale, P.y_gran_k) == 1;
+  static constexpr bool kInRegisters = !Target::kBlockScaled && kOneWord;
+  struct OutsideWords {
+    uint32 x[kXTiles][2], y[kYTiles][2];
+    bool moderate;
+  };
+
+  /// The word as factors are taken from it; clears `moderate` if one of its scales is not.
+  template <ScaleKind kKind, int kGranK, Fragment kForm>
+  __device__ static uint32 outside_word(uint32 word, Stage const& stage, bool& moderate) {
+    constexpr uint32 kTop = kKind == ScaleKind::kF32 ? 0x40000000u : 0x80808080u;  // of each exponent
+    if constexpr (kKind == ScaleKind::kUe8m0) word = step_scales<kGranK>(word, stage.k_tile, stage.steps);
+    if (((word ^ word << 1) & kTop) != kTop) moderate = false;
+    if constexpr (kForm == Fragment::kMoved) word += kKind == ScaleKind::kF32 ? 6u << 23 : 0x06060606u;
+    return word;
+  }
+
+  __device__ static OutsideWords load_outside_words(Stage const& stage) {
+    OutsideWords words{};
+    if constexpr (kInRegisters) {
+      int const g = stage.lane / 4;
+      int const t = stage.lane % 4;
+      bool moderate = true;
+#pragma unroll
+      for (int i = 0; i < kXTiles; ++i) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          uint32 const word = load_shared_u32(stage.scale_x + 4 * (stage.row + 16 * i + g + 8 * half));
+          words.x[i][half] = outside_word<P.x_scale, P.x_gran_k, kXForm>(word, stage, moderate);
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < kYTiles; ++j) {
+        load_shared_u32x2(words.y[j], stage.scale_y + 4 * (stage.col + 8 * j + 2 * t));
+#pragma unroll
+        for (uint32& word : words.y[j])
+          word = outside_word<P.y_scale, P.y_gran_k, kYForm>(word, stage, moderate);
+      }
+      words.moderate = all_lanes(moderate);
+    }
+    return words;
+  }
+
+  /// The factor of one group of k.
+  template <ScaleKind kKind, int kGranK, int kGroup>
+  __device__ static float moderate_factor(uint32 word) {
+    constexpr int kByte = kGranK == 128 ? 0 : kGroup * (4 / kGroups);
+    if constexpr (kKind == ScaleKind::kF32) {
+      return bits_to_f32(word);
+    } else if constexpr (kByte == 3) {
+      return bits_to_f32(word >> 1 & 0x7f800000u);
+    } else {
+      return bits_to_f32(word << (23 - 8 * kByte) & 0x7f800000u);
+    }
+  }
+
+  template <int kGroup>
+  __device__ static void promote_moderate(float (&acc)[kYTiles][4], float const (&partial)[kYTiles][4],
+                                          uint32 const (&words_x)[2], uint32 const (&words_y)[kYTiles][2]) {
+    float x[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      x[half] = moderate_factor<P.x_scale, P.x_gran_k, kGroup>(words_x[half]);
+#pragma unroll
+    for (int j = 0; j < kYTiles; ++j) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        float const y = moderate_factor<P.y_scale, P.y_gran_k, kGroup>(words_y[j][e % 2]);
+        acc[j][e] = P.swap ? fma_rn(partial[j][e] * y, x[e / 2], acc[j][e])
+                           : fma_rn(partial[j][e] * x[e / 2], y, acc[j][e]);
+      }
     }
   }
 
@@ -424,6 +515,7 @@ struct GemmMx {
   __device__ static void multiply_scaled(Accumulators& acc, Stage const& stage, ScaleWords const& words,
                                          bool inside) {
     constexpr int kStepsPerGroup = 4 / kGroups;
+    OutsideWords const outside = load_outside_words(stage);
     uint32 y[kYTiles][kSteps][2];
 #pragma unroll
     for (int j = 0; j < kYTiles; ++j)
@@ -448,6 +540,8 @@ struct GemmMx {
 #pragma unroll
             for (int e = 0; e < 4; ++e) acc[kI][j][e] = partial[j][e];
           }
+        } else if (kInRegisters && outside.moderate) {
+          promote_moderate<kGroup>(acc[kI], partial, outside.x[kI], outside.y);
         } else {
           promote_tiles(acc[kI], partial, stage, stage.row + 16 * kI, kGroup);
         }

@@ -21,4 +21,14 @@ __device__ __forceinline__ uint32 e2m1x4_to_containers(uint32 packed) {
   return (spread_nibbles(packed) >> 2) & 0x3c3c3c3cu;
 }
 
+// Of a word of eight e2m1 elements the even or the odd ones as four e4m3 bytes of 2^-6 times their value: sign, exponent and
+// fraction go to where e4m3 has them, subnormal numbers become subnormal numbers.
+inline constexpr float kMovedE2m1 = 0x1p6f;  // what takes the moved elements back to their value
+__device__ __forceinline__ uint32 e2m1_even_moved(uint32 word) {
+  return (word << 4 & 0x80808080u) | (word << 2 & 0x1c1c1c1cu);
+}
+__device__ __forceinline__ uint32 e2m1_odd_moved(uint32 word) {
+  return (word & 0x80808080u) | (word >> 2 & 0x1c1c1c1cu);
+}
+
 }  // namespace deepwell

@@ -33,6 +33,14 @@ __device__ __forceinline__ uint32 load_shared_u32(SmemAddr from) {
   return value;
 }
 
+/// ld.shared.v2.u32, 8-byte aligned.
+__device__ __forceinline__ void load_shared_u32x2(uint32 (&value)[2], SmemAddr from) {
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];"
+               : "=r"(value[0]), "=r"(value[1])
+               : "r"(from.value)
+               : "memory");
+}
+
 /// st.shared of four bytes.
 __device__ __forceinline__ void store_shared_u32(SmemAddr to, uint32 value) {
   asm volatile("st.shared.u32 [%0], %1;" ::"r"(to.value), "r"(value) : "memory");

@@ -36,13 +36,20 @@ Sizes sizes_of(GroupedGemmCall const& call) {
   return sizes;
 }
 
+/// What deep_gemm's callers call the layout.
+std::string_view layout_name(GroupedGemmCall const& call) {
+  return call.grouping == Grouping::kMasked ? "masked_m" : "grouped_layout";
+}
+
 void check_layout(GroupedGemmCall const& call, Sizes const& sizes) {
+  std::string_view const name = layout_name(call);
   std::int64_t const expected = call.grouping == Grouping::kMasked ? sizes.groups : sizes.m;
-  if (call.layout.dtype != Dtype::kI32) throw bad_argument("layout.dtype", name_of(call.layout.dtype), "i32");
+  if (call.layout.dtype != Dtype::kI32)
+    throw bad_argument(fmt::format("{}.dtype", name), name_of(call.layout.dtype), "i32");
   if (call.layout.shape[0] != expected)
-    throw bad_argument("layout.shape", describe(call.layout), checks::shape_text({expected}));
+    throw bad_argument(fmt::format("{}.shape", name), describe(call.layout), checks::shape_text({expected}));
   if (expected > 1 && call.layout.strides[0] != 1)
-    throw bad_argument("layout.strides", describe(call.layout), "a stride of 1");
+    throw bad_argument(fmt::format("{}.strides", name), describe(call.layout), "a stride of 1");
 }
 
 }  // namespace
@@ -58,7 +65,7 @@ GemmProblem check_grouped_gemm(GroupedGemmCall const& call) {
   Range const b = checks::check_view("b", call.b, 3);
   Range const scale_a = checks::check_view("scale_a", call.scale_a, rank);
   Range const scale_b = checks::check_view("scale_b", call.scale_b, 3);
-  Range const layout = checks::check_view("layout", call.layout, 1);
+  Range const layout = checks::check_view(layout_name(call), call.layout, 1);
   Range const d = checks::check_view("d", call.d, rank);
   checks::check_output("d", call.d);
   Sizes const sizes = sizes_of(call);

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 SERVED = {
-    "m_grouped_fp8_fp4_gemm_nt_contiguous": False,  # routed experts, FP4
-    "m_grouped_fp8_gemm_nt_contiguous": False,  # routed experts, FP8
-    "m_grouped_fp8_gemm_nt_masked": False,  # the same, batched
+    "m_grouped_fp8_fp4_gemm_nt_contiguous": True,  # routed experts, FP4
+    "m_grouped_fp8_gemm_nt_contiguous": True,  # routed experts, FP8
+    "m_grouped_fp8_gemm_nt_masked": True,  # the same, batched
     "get_paged_mqa_logits_metadata": False,  # indexer, decode: its schedule
     "fp8_fp4_paged_mqa_logits": False,  # indexer, decode
     "fp8_fp4_mqa_logits": False,  # indexer, prefill

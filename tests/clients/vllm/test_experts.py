@@ -1,6 +1,6 @@
 """The routed experts: vLLM's DeepGemmFP4Experts over two grouped products, and the wrappers of the FP8 ones.
 
-Not served yet (served.py): until then vLLM has to get an error that says so, and outputs stay as they were.
+Activations in the three formats, real routing, and alignment at rest afterwards.
 """
 
 from __future__ import annotations

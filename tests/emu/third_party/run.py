@@ -57,7 +57,10 @@ def download(scratch: pathlib.Path) -> None:
         if target.is_dir():
             continue
         print(f"downloading {package}", flush=True)
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, package], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, package],
+            check=True,
+        )
         (wheel,) = wheels.glob(f"{name}-*.whl")
         partial = scratch / (name + ".partial")
         with zipfile.ZipFile(wheel) as archive:
@@ -78,12 +81,36 @@ def compile_one(name: str, scratch: pathlib.Path, nvcc: str) -> str:
     out = scratch / "ptx" / (name + ".ptx")
     if out.exists() and out.stat().st_mtime > path.stat().st_mtime:
         return ""
-    includes = [data / "csrc", data / "include", data / "cccl/cub", data / "cccl/libcudacxx/include", data / "cccl/thrust",
-                ffi / "include", ffi / "3rdparty/dlpack/include", data / "cutlass/include", data / "cutlass/tools/util/include",
-                data / "spdlog/include", data / "csrc/nv_internal", data / "csrc/nv_internal/include"]
-    command = [nvcc, "-gencode", "arch=compute_120a,code=compute_120a", "-std=c++17", "-O3", "-use_fast_math",
-               "--expt-relaxed-constexpr", "-DNDEBUG", "-ptx", *(f"-DFLASHINFER_ENABLE_{e}" for e in ENABLED),
-               *(f"-I{i}" for i in includes), str(path), "-o", str(out) + ".partial"]
+    includes = [
+        data / "csrc",
+        data / "include",
+        data / "cccl/cub",
+        data / "cccl/libcudacxx/include",
+        data / "cccl/thrust",
+        ffi / "include",
+        ffi / "3rdparty/dlpack/include",
+        data / "cutlass/include",
+        data / "cutlass/tools/util/include",
+        data / "spdlog/include",
+        data / "csrc/nv_internal",
+        data / "csrc/nv_internal/include",
+    ]
+    command = [
+        nvcc,
+        "-gencode",
+        "arch=compute_120a,code=compute_120a",
+        "-std=c++17",
+        "-O3",
+        "-use_fast_math",
+        "--expt-relaxed-constexpr",
+        "-DNDEBUG",
+        "-ptx",
+        *(f"-DFLASHINFER_ENABLE_{e}" for e in ENABLED),
+        *(f"-I{i}" for i in includes),
+        str(path),
+        "-o",
+        str(out) + ".partial",
+    ]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode != 0:
         return f"{name}: {run.stderr.strip()}"
@@ -92,10 +119,14 @@ def compile_one(name: str, scratch: pathlib.Path, nvcc: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--build", required=True, help="a configured CMake build folder")
     parser.add_argument("--scratch", required=True, help="folder outside the tree for sources and PTX")
-    parser.add_argument("--nvcc", default=os.environ.get("NVCC", "/usr/local/cuda/bin/nvcc"), help="nvcc 12.9 or later")
+    parser.add_argument(
+        "--nvcc", default=os.environ.get("NVCC", "/usr/local/cuda/bin/nvcc"), help="nvcc 12.9 or later"
+    )
     parser.add_argument("--seeds", default="3")
     parser.add_argument("--only", default="", help="part of a file name or description")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -107,7 +138,11 @@ def main() -> int:
     download(scratch)
     (scratch / "ptx").mkdir(exist_ok=True)
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        failures = [text for text in pool.map(lambda name: compile_one(name, scratch, arguments.nvcc), PROGRAMS) if text]
+        failures = [
+            text
+            for text in pool.map(lambda name: compile_one(name, scratch, arguments.nvcc), PROGRAMS)
+            if text
+        ]
     if failures:
         print("\n".join(failures), file=sys.stderr)
         return 1

@@ -154,7 +154,7 @@ TEST(GemmChoice, RefusalsCarryTheirReason) {
 TEST(GemmPlans, SharedMemoryFitsAndIsLaidOutWithoutOverlap) {
   for (Arch const& arch : all_archs()) {
     std::vector<GemmPlan> const plans = all_gemm_plans(arch);
-    EXPECT_EQ(plans.size(), 4u * 4 * 4 * 2 * 5);
+    EXPECT_EQ(plans.size(), 4u * 4 * 4 * (2 + 2) * 5);  // types of d, groupings
     for (GemmPlan const& plan : plans) {
       GemmSmemMap const map = smem_map(plan);
       SCOPED_TRACE(plan_name(plan));
@@ -167,7 +167,8 @@ TEST(GemmPlans, SharedMemoryFitsAndIsLaidOutWithoutOverlap) {
           {map.scale_y, plan.stages * static_cast<int>(align_up(map.scale_y_stage_bytes, 128))},
           {map.full, 8 * plan.stages},
           {map.empty, 8 * plan.stages},
-          {map.is_last, 4}};
+          {map.is_last, 4},
+          {map.owners == 0 ? map.is_last + 4 : map.owners, map.owners == 0 ? 0 : 4 * tile_m(plan)}};
       int end = 0;
       for (auto const& [at, bytes] : pieces) {
         ASSERT_GE(at, end);
@@ -232,7 +233,7 @@ T flipped(T value) {
   } else if constexpr (std::is_same_v<T, Grouping>) {
     return value == Grouping::kNone ? Grouping::kContiguous : Grouping::kNone;
   } else {
-    return value + 1;
+    return static_cast<T>(static_cast<int>(value) + 1);
   }
 }
 
@@ -259,7 +260,7 @@ TEST(GemmPlans, EveryFieldChangesKeyNameAndSource) {
   };
 #undef DW_DECLARE
   EXPECT_EQ(sizeof(Mirror), sizeof(GemmPlan));
-  EXPECT_EQ(fields, 15);
+  EXPECT_EQ(fields, 16);
 }
 
 TEST(GemmPlans, KeysOfAllPlansDiffer) {

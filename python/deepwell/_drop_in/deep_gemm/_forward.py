@@ -15,7 +15,15 @@ from collections.abc import Callable
 from typing import Any
 
 from deepwell import _other
-from deepwell.errors import BadTypeError, DeepwellError, DeviceError, bad_type
+from deepwell.errors import (
+    BadTypeError,
+    DeepwellError,
+    DeviceError,
+    MissingError,
+    ToolchainError,
+    UnsupportedError,
+    bad_type,
+)
 
 from .epilogue import Epilogue
 
@@ -27,7 +35,7 @@ SERVED = {
     "gemm": True,  # dense FP8 and FP4
     "fp8_einsum": True,  # bhr,hdr->bhd
     "scale_layout": True,
-    "m_grouped": False,
+    "m_grouped": True,  # FP8 and FP4, ids of rows and masked
     "k_grouped": False,
     "bf16": False,
     "einsum": False,
@@ -43,7 +51,7 @@ _WHAT = {
     "gemm": "this form of an FP8 or FP4 GEMM",
     "fp8_einsum": "this form of an FP8 einsum",
     "scale_layout": "this transform of scales",
-    "m_grouped": "m-grouped GEMMs",
+    "m_grouped": "this form of an m-grouped GEMM",
     "k_grouped": "k-grouped GEMMs",
     "bf16": "BF16 GEMMs",
     "einsum": "BF16 einsums",
@@ -65,6 +73,9 @@ class NoRuntime:
         self.reason = reason
 
     def fp8_fp4_gemm_nt(self, *arguments: Any) -> bool:
+        return False
+
+    def grouped_gemm_nt(self, *arguments: Any) -> bool:
         return False
 
     def fp8_einsum(self, *arguments: Any) -> bool:
@@ -282,6 +293,58 @@ def forwarded(kind: str, *other_names: str, adapt: Callable[..., Any] | None = N
         return call
 
     return decorate
+
+
+def served_first(serve: Callable[..., bool]) -> Callable[[Any], Any]:
+    """Makes a forwarded function ask `serve(*args, **kwargs)` first, which has its current signature, runs the call on
+    Deepwell's kernels and returns True, or returns False for a form or a device that is not Deepwell's.
+
+    Where Deepwell refuses a form (UnsupportedError) or cannot build its kernel (ToolchainError), the other DeepGEMM is asked;
+    if there is none, Deepwell's error stands.
+    """
+
+    def decorate(forward: Any) -> Any:
+        @functools.wraps(forward)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            refusal: DeepwellError | None = None
+            try:
+                if serve(*args, **kwargs):
+                    return None
+            except (UnsupportedError, ToolchainError) as error:
+                refusal = error
+            except TypeError as error:
+                if isinstance(error, DeepwellError) or not _is_of_another_form(serve, args, kwargs):
+                    raise
+            if refusal is None and _other.other() is None and _again(serve, args, kwargs):
+                return None
+            try:
+                return forward(*args, **kwargs)
+            except MissingError:
+                if refusal is not None:
+                    raise refusal from None
+                raise
+
+        return call
+
+    return decorate
+
+
+def _is_of_another_form(serve: Any, args: Any, kwargs: Any) -> bool:
+    import inspect
+
+    try:
+        inspect.signature(serve).bind(*args, **kwargs)
+    except TypeError:
+        return True
+    return False
+
+
+def _again(serve: Any, args: Any, kwargs: Any) -> bool:
+    """Once more, where the other DeepGEMM turned out not to load: its devices are Deepwell's then."""
+    try:
+        return serve(*args, **kwargs)
+    except TypeError:
+        return False
 
 
 def _wrong_form(form: Any, args: Any, kwargs: Any, adapt: Any) -> DeepwellError | None:

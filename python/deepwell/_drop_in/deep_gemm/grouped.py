@@ -1,7 +1,8 @@
-"""Products of many experts in one call. Forwarded: Deepwell has no grouped kernels yet.
+"""Products of many experts in one call.
 
 m-grouped: A's rows belong to experts, b is one matrix per expert. k-grouped: the sum runs over one expert's
-part of k, d is one matrix per expert.
+part of k, d is one matrix per expert. Deepwell's kernels serve the m-grouped products of FP8 and FP4, with a
+list of ids and masked; psum layouts, BF16 and the k-grouped ones are forwarded.
 
 Older forms are accepted where names or types tell them apart. In the contiguous m-grouped calls the position
 after `use_psum_layout` is `ensure_zero_padding` (a bool) since DeepGEMM 2.6, and was
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepwell.errors import bad_type
+from deepwell import _other
+from deepwell.errors import BadArgumentError, BadTypeError, bad_type
 
-from ._forward import forwarded, takes
+from ._forward import forwarded, no_pair, on_cpu, runtime, served_first, takes
+from .settings import get_mk_alignment_for_contiguous_layout
 
 __all__ = [
     "m_grouped_fp8_fp4_gemm_nt_contiguous",
@@ -93,6 +96,96 @@ def _k_grouped(function: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
     return args, renamed
 
 
+def _k_major(data: Any) -> bool:
+    return data.stride(-1) == 1 or data.shape[-1] <= 1
+
+
+def _serve(a, b, d, layout, recipe, recipe_a, recipe_b, masked, rows) -> bool:
+    """One call of Deepwell's kernels, which read b k-major. A float8 b in the other order goes to the other
+    DeepGEMM if there is one, else it is copied: one temporary of its size per call, the same answer.
+    """
+    try:
+        arguments = (a[0], a[1], b[0], b[1], d, layout, recipe, recipe_a, recipe_b, masked, rows)
+        return runtime().grouped_gemm_nt(*arguments)
+    except BadTypeError:
+        raise
+    except BadArgumentError:
+        if _k_major(b[0]) or b[0].element_size() != 1 or not b[0].dtype.is_floating_point:
+            raise
+        if not on_cpu(b[0]) and _other.other() is not None:
+            return False
+        copied = b[0].contiguous()
+        return runtime().grouped_gemm_nt(
+            a[0], a[1], copied, b[1], d, layout, recipe, recipe_a, recipe_b, masked, rows
+        )
+    except (TypeError, IndexError) as error:
+        raise no_pair(a, b, error) from error
+
+
+def _contiguous_nt(
+    a,
+    b,
+    d,
+    grouped_layout,
+    recipe=None,
+    recipe_a=None,
+    recipe_b=None,
+    compiled_dims="nk",
+    disable_ue8m0_cast=False,
+    use_psum_layout=False,
+    ensure_zero_padding=True,
+    expected_m_for_psum_layout=None,
+    epilogue=None,
+) -> bool:
+    if use_psum_layout or epilogue is not None:
+        return False
+    alignment = get_mk_alignment_for_contiguous_layout()
+    return _serve(a, b, d, grouped_layout, recipe, recipe_a, recipe_b, False, alignment)
+
+
+def _contiguous_nn(
+    a,
+    b,
+    d,
+    grouped_layout,
+    recipe=None,
+    recipe_a=None,
+    recipe_b=None,
+    compiled_dims="nk",
+    disable_ue8m0_cast=False,
+    use_psum_layout=False,
+    ensure_zero_padding=True,
+    epilogue=None,
+) -> bool:
+    if use_psum_layout or epilogue is not None:
+        return False
+    try:
+        turned = (b[0].mT, b[1].mT)
+    except (TypeError, IndexError, AttributeError, RuntimeError) as error:
+        raise no_pair(a, b, error) from error
+    alignment = get_mk_alignment_for_contiguous_layout()
+    return _serve(a, turned, d, grouped_layout, recipe, recipe_a, recipe_b, False, alignment)
+
+
+def _masked_nt(
+    a,
+    b,
+    d,
+    masked_m,
+    expected_m,
+    recipe=None,
+    recipe_a=None,
+    recipe_b=None,
+    compiled_dims="nk",
+    disable_ue8m0_cast=False,
+    epilogue=None,
+) -> bool:
+    if epilogue is not None:
+        return False
+    return _serve(a, b, d, masked_m, recipe, recipe_a, recipe_b, True, expected_m)
+
+
+@served_first(_contiguous_nt)
 @forwarded(
     "m_grouped",
     "m_grouped_fp8_fp4_gemm_nt_contiguous",
@@ -114,19 +207,27 @@ def m_grouped_fp8_fp4_gemm_nt_contiguous(
     expected_m_for_psum_layout=None,
     epilogue=None,
 ) -> None:
-    """Rows of one tensor, sorted by expert. Forwarded.
+    """D[i] = A[i] B[expert of i]^T for rows of one tensor.
 
     a: pair; data [m, k] float8_e4m3fn or [m, k/2] packed e2m1, k-major, scales as in fp8_fp4_gemm_nt.
-    b: pair; data [groups, n, k], scale [groups, ...]. d: [m, n] bfloat16.
+    b: pair; data [groups, n, k], scale [groups, ...]. d: [m, n] bfloat16; Deepwell also writes float32.
     grouped_layout: int32 on the device. Plain: [m], the expert of each row, -1 for padding. With
-        use_psum_layout: [groups], the row after each expert's last one. Each expert starts at a multiple of
-        get_mk_alignment_for_contiguous_layout().
+        use_psum_layout (forwarded): [groups], the row after each expert's last one. Each expert starts at a
+        multiple of get_mk_alignment_for_contiguous_layout().
     ensure_zero_padding: rows of padding that are zero in a are zero in d. expected_m_for_psum_layout: rows
         per expert, a hint, only with use_psum_layout; DeepGEMM 2.5 takes it in the position of
-        ensure_zero_padding.
+        ensure_zero_padding. epilogue: forwarded.
+
+    On Deepwell's kernels ids may come in any order and change at any row, whatever the alignment is; it says
+    which rows of padding are written: those in a block of so many rows, counted from row 0, that also holds a row
+    with an expert. Other rows of d are left alone. An id that names no expert counts as padding and is noted
+    (`deepwell doctor`). No row of padding reaches a row with an expert.
+    Raises BadArgumentError for operands that do not fit together, UnsupportedError for a form that nothing
+    here serves.
     """
 
 
+@served_first(_contiguous_nn)
 @forwarded(
     "m_grouped",
     "m_grouped_fp8_fp4_gemm_nn_contiguous",
@@ -148,10 +249,11 @@ def m_grouped_fp8_fp4_gemm_nn_contiguous(
     epilogue=None,
 ) -> None:
     """As m_grouped_fp8_fp4_gemm_nt_contiguous with b's data and scale given with the last two axes exchanged.
-    Forwarded.
+    Deepwell copies float8 data that is not k-major, and does not serve packed e2m1 in that order.
     """
 
 
+@served_first(_masked_nt)
 @forwarded(
     "m_grouped",
     "m_grouped_fp8_fp4_gemm_nt_masked",
@@ -171,11 +273,11 @@ def m_grouped_fp8_fp4_gemm_nt_masked(
     disable_ue8m0_cast=False,
     epilogue=None,
 ) -> None:
-    """One slab of rows per expert, of which the first masked_m[g] count. Forwarded.
+    """One slab of rows per expert, of which the first masked_m[g] count.
 
     a: pair, data [groups, m, k]; b: pair, data [groups, n, k]; both k-major. d: [groups, m, n] bfloat16,
-    defined in the rows that count. masked_m: int32 [groups] on the device. expected_m: rows per expert, a
-    hint.
+    defined in the rows that count; Deepwell's kernels leave the others alone. masked_m: int32 [groups] on the
+    device; a number below 0 or above m is clipped and noted. expected_m: rows per expert, a hint, 0 for none.
     """
 
 
@@ -185,7 +287,7 @@ m_grouped_fp8_gemm_nt_masked = m_grouped_fp4_gemm_nt_masked = m_grouped_fp8_fp4_
 fp8_m_grouped_gemm_nt_masked = m_grouped_fp8_gemm_nt_masked
 
 
-@forwarded("m_grouped", adapt=_contiguous(6, True))
+@forwarded("bf16", adapt=_contiguous(6, True))
 def m_grouped_bf16_gemm_nt_contiguous(
     a,
     b,
@@ -202,7 +304,7 @@ def m_grouped_bf16_gemm_nt_contiguous(
     """
 
 
-@forwarded("m_grouped", adapt=_contiguous(6, False))
+@forwarded("bf16", adapt=_contiguous(6, False))
 def m_grouped_bf16_gemm_nn_contiguous(
     a,
     b,
@@ -216,7 +318,7 @@ def m_grouped_bf16_gemm_nn_contiguous(
     """As m_grouped_bf16_gemm_nt_contiguous with b given as [groups, k, n]. Forwarded."""
 
 
-@forwarded("m_grouped", "m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
+@forwarded("bf16", "m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
 def m_grouped_bf16_gemm_nt_masked(a, b, d, masked_m, expected_m, compiled_dims="nk", epilogue=None) -> None:
     """As m_grouped_fp8_fp4_gemm_nt_masked in bfloat16, without scales. Forwarded."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from deepwell import _hook, _other
 from deepwell.errors import bad_argument, bad_type
 
-from ._forward import SERVED, device_major, loaded_runtime, on_runtime, sm_count
+from ._forward import SERVED, device_major, loaded_runtime, on_runtime, runtime, sm_count
 
 __all__ = [
     "set_num_sms",
@@ -168,10 +168,10 @@ def get_theoretical_mk_alignment_for_contiguous_layout(expected_m=None, num_grou
     """The alignment that suits the implementation which will run grouped GEMMs, in rows.
 
     expected_m: rows of all experts together where num_groups is given, else of one. num_groups: experts.
-    Deepwell's kernels, once they serve m-grouped GEMMs: the rows of one expert rounded up to a multiple of
-    16, 16 to 128; 128 where nothing is expected. Until then the other DeepGEMM answers, for the rows of one
-    expert, whichever number of arguments it takes. Where there is none, its rules: 128 on SM 9.0, 256 on SM
-    10.x, 64 up to 64 rows and else 128 on SM 12.x.
+    Deepwell's kernels: 8, 16, 32 or 64, the least that is twice the rows of one expert, else 128; 128 where nothing
+    is expected. On devices that it does not serve the other DeepGEMM answers, for the rows of one expert, whichever
+    number of arguments it takes. Where there is none, its rules: 128 on SM 9.0, 256 on SM 10.x, 64 up to 64
+    rows and else 128 on SM 12.x.
     """
     rows = None if expected_m is None else _integer("expected_m", expected_m)
     if rows is not None and num_groups is not None:
@@ -179,8 +179,8 @@ def get_theoretical_mk_alignment_for_contiguous_layout(expected_m=None, num_grou
         if groups <= 0:
             raise bad_argument("num_groups", groups, "1 or more")
         rows = -(-rows // groups)
-    if SERVED["m_grouped"] and _is_deepwells_device():
-        return 128 if rows is None else min(128, max(16, -(-rows // 16) * 16))
+    if SERVED["m_grouped"] and _runs_here():
+        return 128 if rows is None else runtime().grouped_gemm_alignment(rows, 1)
     theirs = _other.attribute("get_theoretical_mk_alignment_for_contiguous_layout")
     if theirs is not None:
         try:
@@ -189,6 +189,14 @@ def get_theoretical_mk_alignment_for_contiguous_layout(expected_m=None, num_grou
             if _has_cuda():
                 raise
     return _by_architecture(rows)
+
+
+def _runs_here() -> bool:
+    """Whether Deepwell's kernels will run; without a device nobody's will."""
+    try:
+        return _is_deepwells_device()
+    except Exception:
+        return False
 
 
 def _is_deepwells_device() -> bool:
