@@ -1,4 +1,4 @@
-"""Warming up: compiles and loads every kernel of a model before it serves, so that nothing is compiled or loaded in the middle."""
+"""Warming up: every kernel of a model is compiled and loaded before it serves, and none in the middle."""
 
 from __future__ import annotations
 
@@ -125,16 +125,18 @@ def warmup(
     device: object = None,
     progress: bool | Callable[[int, int, str], object] = True,
 ) -> WarmUp:
-    """Compiles and loads, in parallel, every kernel that a DeepSeek-V4 model needs on one rank; returns when all are loaded.
+    """Compiles and loads, in parallel, every kernel that a DeepSeek-V4 model needs on one rank.
 
-    model_config: a Hugging Face config object, a dict like one, the path of a config.json or of the folder that holds it; None means
-    V4-Flash. tp: number of tensor-parallel ranks. device: as torch names it, or "emu:sm_120a"; default: the one that calls mean now.
-    progress: True draws a line where stderr is a terminal; a callable gets (done, total, kernel) and ends the warm-up by raising.
+    Returns when all are loaded. model_config: a Hugging Face config object, a dict like one, the path of a
+    config.json or of the folder that holds it; None means V4-Flash. tp: number of tensor-parallel ranks.
+    device: as torch names it, or "emu:sm_120a"; default: the one that calls mean now. progress: True draws a
+    line where stderr is a terminal; a callable gets (done, total, kernel) and ends the warm-up by raising.
 
-    Kernels come from the archives in DEEPWELL_KERNELS, else from the cache, else from a compiler. Ranks with one cache folder that
-    warm up at the same time share the compiling. Afterwards a call that still needs a kernel does what DEEPWELL_AFTER_WARMUP says.
-    Raises BadArgumentError naming the argument (model_config.FIELD for a field), UnsupportedError for a device or size that nothing
-    serves, ToolchainError when a compiler is needed and missing.
+    Kernels come from the archives in DEEPWELL_KERNELS, else from the cache, else from a compiler. Ranks with
+    one cache folder that warm up at the same time share the compiling. Afterwards a call that still needs a
+    kernel does what DEEPWELL_AFTER_WARMUP says. Raises BadArgumentError naming the argument
+    (model_config.FIELD for a field), UnsupportedError for a device or size that nothing serves,
+    ToolchainError when a compiler is needed and missing.
     """
     text, path = _config(model_config)
     if isinstance(tp, bool):

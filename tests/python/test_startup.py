@@ -1,4 +1,4 @@
-"""Warming up from Python: ranks that share the compiling, archives, what happens afterwards, and mistakes by name."""
+"""Warming up from Python: ranks that share the compiling, archives, late kernels, mistakes by name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def start(code, **variables):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DEEPWELL_")}
     environment.update(PYTHONPATH=str(PACKAGE_ROOT), PYTHONDONTWRITEBYTECODE="1", **variables)
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def finish(process):
@@ -60,7 +62,7 @@ print(json.dumps(done._asdict()))
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """(cache folder, what the warm-up of each of several ranks gave that started at the same time with an empty one)."""
+    """(cache folder, what each of several ranks got that warmed up at the same time with an empty one)."""
     cache = tmp_path_factory.mktemp("cache")
     code = WARM.format(config=CONFIG, tp=4)
     processes = [
@@ -134,7 +136,18 @@ def test_archives_serve_without_a_compiler(ranks, tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))
     environment = {**os.environ, "DEEPWELL_CACHE_DIR": str(ranks[0])}
-    command = [program, "compile", "--model", tmp_path, "--tp", "4", "--target", "sm_120a", "--export", archive]
+    command = [
+        program,
+        "compile",
+        "--model",
+        tmp_path,
+        "--tp",
+        "4",
+        "--target",
+        "sm_120a",
+        "--export",
+        archive,
+    ]
     if "DEEPWELL_WHEEL_PATHS" not in environment:
         environment["DEEPWELL_WHEEL_PATHS"] = str(Path(torch.__file__).parents[1])
     made = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)

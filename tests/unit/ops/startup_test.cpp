@@ -1,6 +1,7 @@
 // Starting up: sizes from a config, the set of a model's kernels, and that after the warm-up its calls build and load nothing.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/file.hpp"
@@ -185,6 +186,45 @@ TEST(KernelSet, SizesThatNoKernelTakesAreNamed) {
   EXPECT_THROW(model_kernels(ModelSizes{}, 3, arch_by_target("sm_120a")), Error);
 }
 
+TEST(KernelSet, LinearsHaveTheCheckpointsSizes) {
+  struct Row {
+    char const* name;
+    std::int64_t n, k, groups;
+  };
+  auto const expect = [](int tp, std::initializer_list<Row> rows) {
+    std::vector<ModelLinear> const linears = model_linears(ModelSizes{}, tp);
+    for (Row const& row : rows) {
+      auto const found = std::find_if(linears.begin(), linears.end(),
+                                      [&](ModelLinear const& linear) { return linear.name == row.name; });
+      ASSERT_NE(found, linears.end()) << row.name;
+      EXPECT_EQ(found->n, row.n) << row.name;
+      EXPECT_EQ(found->k, row.k) << row.name;
+      EXPECT_EQ(found->groups, row.groups) << row.name;
+      bool const expert = found->name.starts_with("ffn.experts");
+      EXPECT_EQ(found->weight, expert ? Dtype::kE2m1 : Dtype::kE4m3) << row.name;
+      EXPECT_EQ(found->experts, expert ? 256 : 0) << row.name;
+    }
+  };
+  expect(1, {{"attn.wq_a", 1024, 4096, 1},
+             {"attn.wkv", 512, 4096, 1},
+             {"attn.wq_b", 32768, 1024, 1},
+             {"attn.wo_a", 1024, 4096, 8},
+             {"attn.wo_b", 4096, 8192, 1},
+             {"attn.indexer.wq_b", 8192, 1024, 1},
+             {"ffn.shared_experts.w1", 2048, 4096, 1},
+             {"ffn.shared_experts.w2", 4096, 2048, 1},
+             {"ffn.experts.w1|w3", 4096, 4096, 1},
+             {"ffn.experts.w2", 4096, 2048, 1}});
+  expect(8, {{"attn.wq_b", 4096, 1024, 1},
+             {"attn.wo_a", 1024, 4096, 1},
+             {"attn.wo_b", 4096, 1024, 1},
+             {"ffn.shared_experts.w2", 4096, 256, 1},
+             {"ffn.experts.w1|w3", 512, 4096, 1}});
+  ModelSizes fp8;
+  fp8.fp4_experts = false;
+  EXPECT_EQ(model_linears(fp8, 1).back().weight, Dtype::kE4m3);
+}
+
 // ---- calls after the warm-up ----
 
 constexpr DeviceAddress kA = 0x1000000000, kB = 0x2000000000, kScaleA = 0x3000000000, kScaleB = 0x4000000000,
@@ -338,19 +378,26 @@ TEST_P(AfterWarmUp, NoCallOfTheModelBuildsOrLoadsAnything) {
     KernelStore::Counts const before = context_->kernels().counts();
     std::size_t const images = backend_->images.size();
     int const compiles = compiler_->calls;
+    // What serving code calls, and not what the set is made from.
+    ScaleKind const of_weights = context_->arch().block_scaled_mma ? ScaleKind::kUe8m0 : ScaleKind::kF32;
     std::size_t calls = 0;
     for (ModelLinear const& linear : model_linears(ModelSizes{}, tp)) {
-      for (GemmShape const& shape : linear_shapes(linear, context_->arch())) {
+      GemmShape shape;
+      shape.b_scale = of_weights;
+      shape.b_gran_k = linear.weight == Dtype::kE2m1 ? 32 : 128;
+      for (ScaleKind of_tokens : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
+        shape.a_scale = of_tokens;
         for (std::int64_t m : {1, 2, 8, 9, 16, 17, 32, 33, 64, 65, 127, 128, 300, 4096}) {
           SCOPED_TRACE(fmt::format("{} m {}", linear.name, m));
-          if (shape.grouping == Grouping::kNone) {
-            ASSERT_NO_THROW(call_linear(*context_, linear, shape, m));
-            ++calls;
-            continue;
-          }
-          for (std::int64_t alignment : {1, 8, 16, 24, 32, 64, 128}) {
-            ASSERT_NO_THROW(call_experts(*context_, linear, shape, m, alignment));
-            ++calls;
+          ASSERT_NO_THROW(call_linear(*context_, linear, shape, m));
+          ++calls;
+          if (!linear.name.starts_with("ffn.experts")) continue;
+          for (Grouping grouping : {Grouping::kContiguous, Grouping::kMasked}) {
+            shape.grouping = grouping;
+            for (std::int64_t alignment : {1, 8, 16, 24, 32, 64, 128}) {
+              ASSERT_NO_THROW(call_experts(*context_, linear, shape, m, alignment));
+              ++calls;
+            }
           }
         }
       }
