@@ -62,7 +62,7 @@ test-vllm: build
 
 test-gpu:
 	@DEEPWELL_TEST_DEVICE=cuda DEEPWELL_DEEP_GEMM=always PYTHONPATH=$(PYTHONPATH):$(BUILD)/python $(PYTHON) -m pytest -q \
-	  -p no:cacheprovider tests/python/test_kernels.py tests/python/gpu
+	  -p no:cacheprovider tests/python/test_kernels.py tests/python/test_hc_prenorm.py tests/python/gpu
 
 test-wheel:
 	@tools/test_wheel.sh

@@ -28,9 +28,16 @@ struct Layer {
 constexpr std::int64_t kExperts = 256, kTop = 6;
 
 std::vector<std::byte> random_bytes(std::size_t count, std::uint64_t seed, unsigned mask, unsigned add) {
+  constexpr std::size_t kPeriod = 4'000'037;  // a prime: rows of different matrices differ
   std::mt19937_64 random(seed);
   std::vector<std::byte> bytes(count);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>((random() >> 11 & mask) + add);
+  for (std::size_t i = 0; i < std::min(count, kPeriod); ++i)
+    bytes[i] = static_cast<std::byte>((random() >> 11 & mask) + add);
+  for (std::size_t done = kPeriod; done < count;) {
+    std::size_t const more = std::min(done, count - done);
+    std::memcpy(bytes.data() + done, bytes.data(), more);
+    done += more;
+  }
   return bytes;
 }
 

@@ -229,6 +229,19 @@ typedef struct dw_einsum_call {
 } dw_einsum_call;
 DW_API dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* call);
 
+/* d = a b^T in TF32 (of b only the bits that TF32 has count), sqr_sum = the sums of squares of a's rows. a [m, k] bfloat16, b [n, k]
+ * float32, n at most 128; d [m, n] and sqr_sum [m] float32, or, with num_splits, [num_splits, m, n] and [num_splits, m]: parts over
+ * ranges of k, which the caller adds up. */
+typedef struct dw_hc_prenorm_call {
+  size_t size;
+  dw_tensor const *a, *b;
+  dw_tensor const *d, *sqr_sum;
+  int64_t const* num_splits; /* NULL: none */
+  void* stream;
+  dw_allocator const* workspace;
+} dw_hc_prenorm_call;
+DW_API dw_status dw_tf32_hc_prenorm_gemm(dw_context* context, dw_hc_prenorm_call const* call);
+
 /* Scales into the layout that GEMMs read fastest. num_groups < 0: scale has no axis of groups. */
 typedef struct dw_scale_layout_call {
   size_t size;

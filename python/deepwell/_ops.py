@@ -11,9 +11,11 @@ No result aliases an input. Every operator takes CUDA tensors, and CPU tensors w
   fp8_einsum(equation, a, a_scale, b, b_scale, out_dtype=bfloat16, c=None, recipe=(1, 128, 128)) -> d
   fp8_einsum_out(equation, a, a_scale, b, b_scale, d!, c=None, recipe=(1, 128, 128))
   deepseek_v4_fp8_einsum(a, a_scale, b, b_scale, out!, equation, recipe)
+  tf32_hc_prenorm_gemm(a, b, d!, sqr_sum!, num_splits=None)
   transform_scale(scale, mn, k, gran_mn, gran_k, num_groups=None, disable_ue8m0_cast=False) -> scale
 
-Shapes and dtypes are those of deep_gemm's fp8_fp4_gemm_nt, fp8_einsum and transform_sf_into_required_layout.
+Shapes and dtypes are those of deep_gemm's fp8_fp4_gemm_nt, fp8_einsum, tf32_hc_prenorm_gemm and
+transform_sf_into_required_layout.
 """
 
 from __future__ import annotations
@@ -294,6 +296,22 @@ def deepseek_v4_fp8_einsum(
     Also torch.ops.deepwell.deepseek_v4_fp8_einsum.
     """
     torch.ops.deepwell.deepseek_v4_fp8_einsum(a, a_scale, b, b_scale, out, equation, list(recipe))
+
+
+# ---- hyper-connections ----
+
+
+def _hc_prenorm(a, b, d, sqr_sum, num_splits=None) -> None:
+    if not _served(_runtime.tf32_hc_prenorm_gemm, a, b, d, sqr_sum, num_splits):
+        options = {} if num_splits is None else {"num_splits": num_splits}
+        _elsewhere("tf32_hc_prenorm_gemm")(a, b, d, sqr_sum, **options)
+
+
+_define(
+    "tf32_hc_prenorm_gemm(Tensor a, Tensor b, Tensor(d!) d, Tensor(s!) sqr_sum, int? num_splits=None) -> ()",
+    _hc_prenorm,
+    _writes_only,
+)
 
 
 # ---- scale layouts ----

@@ -55,6 +55,7 @@ fp8_fp4_gemm_nt = _native.fp8_fp4_gemm_nt
 grouped_gemm_nt = _native.grouped_gemm_nt
 grouped_gemm_alignment = _native.grouped_gemm_alignment
 fp8_einsum = _native.fp8_einsum
+tf32_hc_prenorm_gemm = _native.tf32_hc_prenorm_gemm
 set_pdl = _devices.set_pdl
 pdl = _devices.pdl
 

@@ -524,6 +524,38 @@ PyObject* fp8_einsum(PyObject*, PyObject* const* args, Py_ssize_t count) {
   return finish(status, workspace);
 }
 
+// ---- Hyper-connections ----
+
+PyObject* tf32_hc_prenorm_gemm(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (!check_count("tf32_hc_prenorm_gemm", count, 5)) return nullptr;
+  TensorArgument d;
+  if (!d.read(args[2], "d")) return nullptr;
+  Place place;
+  if (!place.find(d.tensor)) return nullptr;
+  if (place.context == nullptr) Py_RETURN_FALSE;
+  TensorArgument a, b, sqr_sum;
+  if (!a.read(args[0], "a") || !b.read(args[1], "b") || !sqr_sum.read(args[3], "sqr_sum")) return nullptr;
+  std::int64_t num_splits = 0;
+  bool const split = args[4] != Py_None;
+  if (split && !read_int64(args[4], "num_splits", &num_splits)) return nullptr;
+  CallWorkspace const workspace(d.tensor);
+  dw_status status;
+  {
+    WithoutGil const without_gil;
+    dw_hc_prenorm_call call{};
+    call.size = sizeof call;
+    call.a = a.pointer();
+    call.b = b.pointer();
+    call.d = d.pointer();
+    call.sqr_sum = sqr_sum.pointer();
+    call.num_splits = split ? &num_splits : nullptr;
+    call.stream = place.stream;
+    call.workspace = workspace.allocator();
+    status = dw_tf32_hc_prenorm_gemm(place.context, &call);
+  }
+  return finish(status, workspace);
+}
+
 // ---- Scale layouts ----
 
 /// The arguments that say what scales are and what they become: (scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast).
@@ -882,6 +914,8 @@ PyMethodDef methods[] = {
      "grouped_gemm_alignment(rows, groups) -> rows"},
     {"fp8_einsum", fast(fp8_einsum), METH_FASTCALL,
      "fp8_einsum(expression, a, scale_a, b, scale_b, d, c, recipe) -> served"},
+    {"tf32_hc_prenorm_gemm", fast(tf32_hc_prenorm_gemm), METH_FASTCALL,
+     "tf32_hc_prenorm_gemm(a, b, d, sqr_sum, num_splits) -> served"},
     {"required_scale_layout", fast(required_scale_layout), METH_FASTCALL,
      "required_scale_layout(scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast) -> (is_int32, "
      "shape, "

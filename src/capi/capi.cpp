@@ -17,6 +17,7 @@
 #include "ops/einsum/einsum.hpp"
 #include "ops/gemm/gemm.hpp"
 #include "ops/gemm/grouped.hpp"
+#include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
 #include "ops/startup/kernel_set.hpp"
 
@@ -534,6 +535,28 @@ dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* given) {
                 {"c", call.c, &einsum.c},
                 {"d", call.d, &einsum.d, true}},
                [&] { fp8_einsum(device, expression, einsum); });
+  });
+}
+
+dw_status dw_tf32_hc_prenorm_gemm(dw_context* context, dw_hc_prenorm_call const* given) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    dw_hc_prenorm_call const& call = sized(given, "call");
+    auto const workspace = allocator_of(call.workspace);
+    HcPrenormCall product;
+    product.a = view_of(device, call.a, "a");
+    product.b = view_of(device, call.b, "b");
+    product.d = view_of(device, call.d, "d");
+    product.sqr_sum = view_of(device, call.sqr_sum, "sqr_sum");
+    if (call.num_splits != nullptr) product.num_splits = *call.num_splits;
+    product.stream = call.stream;
+    product.workspace = workspace.get();
+    run_staged(device, call.stream,
+               {{"a", call.a, &product.a},
+                {"b", call.b, &product.b},
+                {"d", call.d, &product.d, true},
+                {"sqr_sum", call.sqr_sum, &product.sqr_sum, true}},
+               [&] { tf32_hc_prenorm_gemm(device, product); });
   });
 }
 

@@ -5,13 +5,14 @@
 #include <iterator>
 
 #include "check/grouped.hpp"
+#include "check/hc_prenorm.hpp"
 #include "check/layout.hpp"
 
 namespace deepwell::check {
 namespace {
 
 using Cases = std::vector<OpCase> (*)(bool quick);
-constexpr Cases kOperations[] = {grouped_op_cases, layout_op_cases};
+constexpr Cases kOperations[] = {grouped_op_cases, layout_op_cases, hc_prenorm_op_cases};
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include "jit/jit.hpp"
 #include "ops/einsum/einsum.hpp"
 #include "ops/gemm/gemm.hpp"
+#include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
 
 namespace deepwell {
@@ -102,6 +103,16 @@ bool serves_scale_layouts(Arch const& arch) {
   return true;
 }
 
+/// One token and many, whole and in any number of splits that serving code asks for.
+bool serves_hc_prenorm(Arch const& arch) {
+  for (std::int64_t const m : {1, 33, 4096}) {
+    for (std::int64_t const splits : {1, 16, 64}) {
+      if (choose_hc_prenorm({.m = m, .n = 24, .k = 16384, .splits = splits}, arch).empty()) return false;
+    }
+  }
+  return true;
+}
+
 bool has_compiler(Arch const& arch) {
   for (char const* kind : {"nvrtc", "nvcc"}) {
     for (jit::Candidate const& candidate : jit::find_compilers(kind, arch.target)) {
@@ -167,7 +178,7 @@ constexpr CoverageRow kRows[] = {
      .served = serves_einsum, .without = "an assertion on the rank of a tensor in the first forward pass",
      .answer = "2-D and 3-D weights, all scale formats, on the kernels of the GEMM"},
     {.group = "kernels", .site = "tf32_hc_prenorm_gemm", .operation = "hyper-connection GEMM (n = 24, k = 16384)", .formats = "TF32",
-     .served = nullptr, .without = "\"Unsupported architecture\" at start-up", .answer = "a tf32 GEMM for any number of splits"},
+     .served = serves_hc_prenorm, .without = "\"Unsupported architecture\" at start-up", .answer = "a tf32 GEMM for any number of splits"},
     {.group = "kernels", .site = "mxf4nvf4 tensor-core instruction", .operation = "FP4 x FP4 at full rate", .formats = "MXFP4, NVFP4",
      .served = serves_fp4_pair, .without = "a wrapper that is missing for SM 12.x", .answer = "one instruction wrapper, emulated bit for bit"},
     {.group = "kernels", .site = "sparse MQA logits, mega MoE, bf16_mega_gate", .operation = "V4.1 and expert parallelism",

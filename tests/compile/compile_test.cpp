@@ -13,6 +13,7 @@
 #include "jit/parallel.hpp"
 #include "jit/resource_use.hpp"
 #include "ops/gemm/gemm.hpp"
+#include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
 
 namespace deepwell {
@@ -46,10 +47,19 @@ Kernel kernel_of(ScaleLayoutPlan const& plan, Arch const& arch) {
           0};
 }
 
+Kernel kernel_of(HcPrenormPlan const& plan, Arch const& arch) {
+  return {{.name = plan_name(plan),
+           .source = hc_prenorm_source(plan, arch),
+           .target = std::string(arch.target),
+           .entry = plan_name(plan)},
+          smem_map(plan).total};
+}
+
 std::vector<Kernel> kernels_for(Arch const& arch, std::vector<GemmPlan> const& plans) {
   std::vector<Kernel> kernels;
   for (GemmPlan const& plan : plans) kernels.push_back(kernel_of(plan, arch));
   for (ScaleLayoutPlan const& plan : all_scale_layout_plans()) kernels.push_back(kernel_of(plan, arch));
+  for (HcPrenormPlan const& plan : all_hc_prenorm_plans(arch)) kernels.push_back(kernel_of(plan, arch));
   return kernels;
 }
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/options.hpp"
+#include "check/hc_prenorm.hpp"
 #include "check/layout.hpp"
 #include "check/run.hpp"
 #include "check/work.hpp"
@@ -80,6 +81,15 @@ std::vector<LayoutCase> scale_cases() {
           {Dtype::kUe8m0, 256, 1024, 128, 32, 2, false}};
 }
 
+/// Each tile of the hyper-connections' product, a whole call in pieces, and elements one by one.
+std::vector<HcPrenormCase> hc_prenorm_statistics_cases() {
+  return {{.m = 4, .n = 24, .k = 4096, .splits = 16},
+          {.m = 4, .n = 24, .k = 4096},
+          {.m = 200, .n = 24, .k = 1024, .splits = 16},
+          {.m = 2048, .n = 24, .k = 512, .splits = 4},
+          {.m = 4, .n = 24, .k = 520, .a = Pitch::kOdd, .b = Pitch::kOdd}};
+}
+
 /// Runs one launch of the emulator with counting on, checked (one host thread: every count is the same each time).
 class Counting {
  public:
@@ -126,6 +136,12 @@ std::map<std::string, Counted> count_all(std::string const& device) {
     OpCase what;
     what.floor_sectors = least_sectors(c);
     out[c.name()] = {outcome.kernel, counting.last(), efficiency_of(what, counting.last())};
+  }
+  std::vector<OpCase> const ops = hc_prenorm_op_cases(hc_prenorm_statistics_cases());
+  for (OpCase const& c : ops) {
+    Outcome const outcome = c.run(context, 0, {});
+    EXPECT_EQ(outcome.status, Status::kPass) << c.name << ": " << outcome.reason;
+    out[c.name] = {outcome.kernel, counting.last(), efficiency_of(c, counting.last())};
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/thread_pool.hpp"
 #include "check/run.hpp"
+#include "kernel_mutations/hc_prenorm.hpp"
 #include "ops/gemm/gemm.hpp"
 #include "ops/layout/layout.hpp"
 
@@ -322,6 +323,7 @@ std::vector<NamedProgram> make_programs() {
       "two split-K GEMMs on one workspace, the second adds to the first's d, programmatic dependent launch",
       "gemm_mx 64x8 swap s5 split 4",
       std::make_shared<GemmThenGemm>(gemm(4, 64, 2048, packed, packed, kF32)));
+  for (NamedProgram& program : hc_prenorm_programs()) out.push_back(std::move(program));
   return out;
 }
 

@@ -1,6 +1,10 @@
 // The table of mutations.
 #include "kernel_mutations/rules.hpp"
 
+#include <utility>
+
+#include "kernel_mutations/hc_prenorm.hpp"
+
 namespace deepwell::mutations {
 namespace {
 
@@ -292,6 +296,13 @@ std::vector<Rule> const kRules = {
 
 }  // namespace
 
-std::vector<Rule> const& rules() { return kRules; }
+std::vector<Rule> const& rules() {
+  static std::vector<Rule> const all = [] {
+    std::vector<Rule> out = kRules;
+    for (Rule& rule : hc_prenorm_rules()) out.push_back(std::move(rule));
+    return out;
+  }();
+  return all;
+}
 
 }  // namespace deepwell::mutations

@@ -128,6 +128,9 @@ class Native:
     def fp8_einsum(self, expression, a, scale_a, b, scale_b, d, c, recipe):
         return self._answer("fp8_einsum", (expression, a, scale_a, b, scale_b, d, c, recipe), True)
 
+    def tf32_hc_prenorm_gemm(self, a, b, d, sqr_sum, num_splits):
+        return self._answer("tf32_hc_prenorm_gemm", (a, b, d, sqr_sum, num_splits), True)
+
     def transform_scale(self, scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast):
         arguments = (scale, mn, k, gran_mn, gran_k, num_groups, disable_ue8m0_cast)
         return self._answer("transform_scale", arguments, "transformed")
@@ -164,6 +167,7 @@ def put_in_place(fake, monkeypatch):
     monkeypatch.setattr(deep_gemm._forward, "_runtime", fake)
     monkeypatch.setattr(sys.modules["deep_gemm.gemm"], "_native", fake.fp8_fp4_gemm_nt)
     monkeypatch.setattr(sys.modules["deep_gemm.einsum"], "_native", fake.fp8_einsum)
+    monkeypatch.setattr(sys.modules["deep_gemm.hyperconnection"], "_native", fake.tf32_hc_prenorm_gemm)
 
 
 def reset():

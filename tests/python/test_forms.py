@@ -309,7 +309,8 @@ def test_vllms_calls(native, other):
     """As vLLM 0.33 makes them: positional."""
     other("2.8.1")
     theirs = _other.other()
-    native.answers["grouped_gemm_nt"] = False  # as on a device that is not Deepwell's
+    for name in ("grouped_gemm_nt", "tf32_hc_prenorm_gemm"):
+        native.answers[name] = False  # as on a device that is not Deepwell's
     deep_gemm.get_paged_mqa_logits_metadata("lens", 64, 188)
     deep_gemm.fp8_fp4_paged_mqa_logits(Q, "cache", WEIGHTS, "lens", "table", "meta", 1024)
     deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3, 4, 64)

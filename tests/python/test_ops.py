@@ -95,6 +95,21 @@ def layout_cases():
     }
 
 
+def hc_prenorm_operands(m=5, n=24, k=200):
+    a = ref.integers(-8, 9, (m, k), 1).to(torch.bfloat16)
+    b = ref.integers(-8, 9, (n, k), 2).float()
+    return (a, b), (a.double() @ b.double().T, a.double().square().sum(-1))
+
+
+def hc_prenorm_cases():
+    op = OPS.tf32_hc_prenorm_gemm.default
+    operands, _ = hc_prenorm_operands()
+    return {
+        "hc_prenorm": (op, (*operands, torch.zeros(5, 24), torch.zeros(5)), {}),
+        "hc_prenorm, splits": (op, (*operands, torch.zeros(3, 5, 24), torch.zeros(3, 5), 3), {}),
+    }
+
+
 def check(case, **options):
     op, args, kwargs = case
     result = opcheck(op, args, kwargs, **options)
@@ -121,11 +136,31 @@ def test_opcheck_layouts(name):
     check(layout_cases()[name])
 
 
+@pytest.mark.parametrize("name", hc_prenorm_cases())
+def test_opcheck_hc_prenorm(name):
+    check(hc_prenorm_cases()[name])
+
+
+def test_compile_keeps_the_product_before_hyper_connections():
+    operands, (want_d, want_sqr) = hc_prenorm_operands()
+
+    def mix(a, b):
+        d = torch.empty(2, a.shape[0], b.shape[0])
+        sqr_sum = torch.empty(2, a.shape[0])
+        OPS.tf32_hc_prenorm_gemm(a, b, d, sqr_sum, 2)
+        return d.sum(0), sqr_sum.sum(0)
+
+    torch._dynamo.reset()
+    d, sqr_sum = torch.compile(mix, fullgraph=True, backend="aot_eager")(*operands)
+    assert torch.equal(d, want_d.float()) and torch.equal(sqr_sum, want_sqr.float())
+
+
 def test_every_operator_is_checked():
+    every_case = cases() | layout_cases() | hc_prenorm_cases()
     registered = {
         name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("deepwell::")
     }
-    assert registered == {op._schema.name.split("::")[1] for op, _, _ in (cases() | layout_cases()).values()}
+    assert registered == {op._schema.name.split("::")[1] for op, _, _ in every_case.values()}
 
 
 def test_compile_keeps_one_graph_and_the_bits():

@@ -12,7 +12,7 @@ import deep_gemm
 import fakes
 import pytest
 from deepwell import _hook, _other
-from deepwell.errors import BadTypeError, MissingError, UnsupportedError
+from deepwell.errors import BadArgumentError, BadTypeError, MissingError, ToolchainError, UnsupportedError
 
 
 def test_nothing_is_there(native):
@@ -28,7 +28,7 @@ def test_a_wrong_form_is_said_where_nobody_serves(native):
     for call in (
         lambda: deep_gemm.bf16_gemm_nt(1, 2),
         lambda: deep_gemm.bf16_gemm_nt(1, 2, 3, colour="red"),
-        lambda: deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3),
+        lambda: deep_gemm.batched_syrk(1),
     ):
         with pytest.raises(BadTypeError) as caught:
             call()
@@ -296,9 +296,32 @@ def test_loading_is_logged_once(native, other, caplog):
 def test_calls_are_forwarded_as_they_were_made(native, other):
     other()
     theirs = _other.other()
-    theirs.ANSWERS["tf32_hc_prenorm_gemm"] = "answer"
-    assert deep_gemm.tf32_hc_prenorm_gemm(1, 2, d=3, sqr_sum=4, num_splits=5) == "answer"
-    assert theirs.CALLS == [("tf32_hc_prenorm_gemm", {"a": 1, "b": 2, "d": 3, "sqr_sum": 4, "num_splits": 5})]
+    theirs.ANSWERS["bf16_gemm_nt"] = "answer"
+    assert deep_gemm.bf16_gemm_nt(1, 2, d=3, c=4) == "answer"
+    defaults = {"compiled_dims": "nk", "alpha": None, "epilogue": None}
+    assert theirs.CALLS == [("bf16_gemm_nt", {"a": 1, "b": 2, "d": 3, "c": 4, **defaults})]
+
+
+def test_the_product_before_hyper_connections_goes_where_it_is_served(native, other):
+    deep_gemm.tf32_hc_prenorm_gemm(1, 2, d=3, sqr_sum=4, num_splits=5)
+    assert native.calls == [("tf32_hc_prenorm_gemm", (1, 2, 3, 4, 5))]
+    native.answers["tf32_hc_prenorm_gemm"] = False
+    with pytest.raises(MissingError):
+        deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3, 4)
+    _other._forget()
+    other()
+    theirs = _other.other()
+    deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3, 4)
+    deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3, 4, num_splits=5)
+    wanted = [{"a": 1, "b": 2, "d": 3, "sqr_sum": 4, "num_splits": splits} for splits in (None, 5)]
+    assert theirs.CALLS == [("tf32_hc_prenorm_gemm", arguments) for arguments in wanted]
+    native.answers["tf32_hc_prenorm_gemm"] = ToolchainError("no compiler", "compiler", "none", "NVRTC")
+    deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3, 4)
+    assert len(theirs.CALLS) == 3
+    native.answers["tf32_hc_prenorm_gemm"] = BadArgumentError("wrong", "d.shape", "this", "that")
+    with pytest.raises(BadArgumentError):
+        deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3, 4)
+    assert len(theirs.CALLS) == 3
 
 
 def test_a_name_that_neither_has(native, other):

@@ -1,5 +1,6 @@
 // Block-scaled GEMM, d = a b^T (+ c), by warp-level mma.sync, for few rows (weights on the MMA's 16-row side) and many.
-// The target says whether the MMA applies UE8M0 scales itself; what it does not apply scales partial sums in FP32.
+// The target says whether the MMA applies UE8M0 scales itself; what it does not apply scales partial sums in FP32. Where it has no
+// block scales, products with e2m1 are made of f16, which holds both operands exactly.
 //
 //   warp            role        reads                    writes
 //   0 .. W-1        math_role   x, y, scales             d (or partials, then d)
@@ -46,6 +47,9 @@ struct GemmMx {
   static constexpr GemmSmemMap kSmem = smem_map(P);
   static constexpr int kMathWarps = math_warps(P);
   static constexpr int kThreads = threads(P);
+  // CTAs that share an SM: where one stage is much work for a warp, few of them leave the memory idle.
+  static constexpr int kMinCtasPerSm =
+      !Target::kBlockScaled && P.swap && P.tile_cols <= 16 ? (P.tile_cols == 8 ? 4 : 3) : 1;
   static constexpr int kXTiles = P.tile_rows / P.warps_rows / 16;  // MMA tiles of a warp
   static constexpr int kYTiles = P.tile_cols / P.warps_cols / 8;
   static constexpr bool kK64 = Target::kBlockScaled && uses_k64(P);
@@ -72,6 +76,8 @@ struct GemmMx {
   // What the partial sums of moved e2m1 elements lack, as a factor of the scale of their operand.
   static constexpr float kXFactor = kXForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
   static constexpr float kYFactor = kYForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
+  static constexpr int kXRegisters = 4 * mmas_of(kXForm);  // of a k step's fragments
+  static constexpr int kYRegisters = 2 * mmas_of(kYForm);
   static constexpr Dtype kXMma = kXForm == Fragment::kContainers ? Dtype::kE2m1 : Dtype::kE4m3;
   static constexpr Dtype kYMma = kYForm == Fragment::kContainers ? Dtype::kE2m1 : Dtype::kE4m3;
 
@@ -337,9 +343,12 @@ struct GemmMx {
 
   /// One MMA with the scales of x tile i, y tile j and k step `kStep`.
   template <int kI, int kJ, int kStep>
-  __device__ static void mma(float (&d)[4], uint32 const (&x)[4], uint32 const (&y)[2],
+  __device__ static void mma(float (&d)[4], uint32 const (&x)[kXRegisters], uint32 const (&y)[kYRegisters],
                              ScaleWords const& words) {
-    if constexpr (!Target::kBlockScaled) {
+    if constexpr (kMoves) {
+      mma_f16_m16n8k16(d, x, y);
+      mma_f16_m16n8k16(d, x + 4, y + 2);
+    } else if constexpr (!Target::kBlockScaled) {
       mma_e4m3_m16n8k32(d, x, y);
     } else {
       constexpr int kXThread = kXTiles == 1 ? 0 : kI % 2;
@@ -365,7 +374,9 @@ struct GemmMx {
     ScaleWords words{};
     bool inside = false;
     if constexpr (Target::kBlockScaled) inside = load_scale_words(words, stage);
-    if constexpr (kAllInside) {
+    if constexpr (!Target::kBlockScaled) {
+      multiply_outside(acc, stage, words);
+    } else if constexpr (kAllInside) {
       multiply_inside(acc, stage, words);
     } else {
       multiply_scaled(acc, stage, words, inside);
@@ -373,12 +384,12 @@ struct GemmMx {
   }
 
   __device__ static void multiply_inside(Accumulators& acc, Stage const& stage, ScaleWords const& words) {
-    uint32 y[kYTiles][kSteps][2];
+    uint32 y[kYTiles][kSteps][col_words(kYForm)];
 #pragma unroll
     for (int j = 0; j < kYTiles; ++j)
       load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
     unrolled<0, kXTiles>([&]<int kI>() {
-      uint32 x[kSteps][4];
+      uint32 x[kSteps][row_words(kXForm)];
       load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);
       unrolled<0, kSteps>([&]<int kStep>() {
         unrolled<0, kYTiles>(
@@ -406,9 +417,9 @@ struct GemmMx {
   __device__ static HalfPowers halves_of(uint32 scale) {
     HalfPowers halves = kKind == ScaleKind::kF32 ? half_scales(scale) : half_powers(scale);
     if constexpr (kForm == Fragment::kMoved) {
-      static_assert(kMovedE2m1 == 8.0f * 8.0f);
-      halves.lower *= 8.0f;
-      halves.upper *= 8.0f;
+      static_assert(kMovedE2m1 == 128.0f * 128.0f);
+      halves.lower *= 128.0f;
+      halves.upper *= 128.0f;
     }
     return halves;
   }
@@ -449,7 +460,8 @@ struct GemmMx {
     constexpr uint32 kTop = kKind == ScaleKind::kF32 ? 0x40000000u : 0x80808080u;  // of each exponent
     if constexpr (kKind == ScaleKind::kUe8m0) word = step_scales<kGranK>(word, stage.k_tile, stage.steps);
     if (((word ^ word << 1) & kTop) != kTop) moderate = false;
-    if constexpr (kForm == Fragment::kMoved) word += kKind == ScaleKind::kF32 ? 6u << 23 : 0x06060606u;
+    if constexpr (kForm == Fragment::kMoved)
+      word += kMovedE2m1Log2 * (kKind == ScaleKind::kF32 ? 1u << 23 : 0x01010101u);
     return word;
   }
 
@@ -510,18 +522,35 @@ struct GemmMx {
     }
   }
 
-  /// Where `inside` says that the MMA applied all there is, its sums go on from acc; else they start from zero and are scaled. One
-  /// text for both: the instructions are the same, and twice as many take twice as long to compile.
+  /// The partial sums of one x tile and one group of k, onto what `partial` holds.
+  template <int kI, int kGroup>
+  __device__ static void multiply_group(float (&partial)[kYTiles][4],
+                                        uint32 const (&x)[kSteps][row_words(kXForm)],
+                                        uint32 const (&y)[kYTiles][kSteps][col_words(kYForm)],
+                                        ScaleWords const& words) {
+    constexpr int kStepsPerGroup = 4 / kGroups;
+    unrolled<kGroup * kStepsPerGroup, (kGroup + 1) * kStepsPerGroup>([&]<int kStep>() {
+      uint32 x_step[kXRegisters];
+      expand_row_fragment<kXForm>(x_step, x[kStep]);
+      unrolled<0, kYTiles>([&]<int kJ>() {
+        uint32 y_step[kYRegisters];
+        expand_col_fragment<kYForm>(y_step, y[kJ][kStep]);
+        mma<kI, kJ, kStep>(partial[kJ], x_step, y_step, words);
+      });
+    });
+  }
+
+  /// Targets with block scales, beside FP32 ones. Where `inside` says that the MMA applied all there is, its sums go on from acc; else
+  /// they start from zero and are scaled. One text for both: the instructions are the same, and twice as many take twice as long to
+  /// compile.
   __device__ static void multiply_scaled(Accumulators& acc, Stage const& stage, ScaleWords const& words,
                                          bool inside) {
-    constexpr int kStepsPerGroup = 4 / kGroups;
-    OutsideWords const outside = load_outside_words(stage);
-    uint32 y[kYTiles][kSteps][2];
+    uint32 y[kYTiles][kSteps][col_words(kYForm)];
 #pragma unroll
     for (int j = 0; j < kYTiles; ++j)
       load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
     unrolled<0, kXTiles>([&]<int kI>() {
-      uint32 x[kSteps][4];
+      uint32 x[kSteps][row_words(kXForm)];
       load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);
       unrolled<0, kGroups>([&]<int kGroup>() {
         float partial[kYTiles][4];
@@ -530,20 +559,46 @@ struct GemmMx {
 #pragma unroll
           for (int e = 0; e < 4; ++e) partial[j][e] = inside ? acc[kI][j][e] : 0.0f;
         }
-        unrolled<kGroup * kStepsPerGroup, (kGroup + 1) * kStepsPerGroup>([&]<int kStep>() {
-          unrolled<0, kYTiles>(
-              [&]<int kJ>() { mma<kI, kJ, kStep>(partial[kJ], x[kStep], y[kJ][kStep], words); });
-        });
+        multiply_group<kI, kGroup>(partial, x, y, words);
         if (inside) {
 #pragma unroll
           for (int j = 0; j < kYTiles; ++j) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) acc[kI][j][e] = partial[j][e];
           }
-        } else if (kInRegisters && outside.moderate) {
-          promote_moderate<kGroup>(acc[kI], partial, outside.x[kI], outside.y);
         } else {
           promote_tiles(acc[kI], partial, stage, stage.row + 16 * kI, kGroup);
+        }
+      });
+    });
+  }
+
+  // Groups of k whose partial sums are made before any is scaled: their MMAs do not wait for each other.
+  static constexpr int kGroupsAtOnce = kYTiles * kGroups <= 8 ? kGroups : 1;
+
+  /// Targets without: every partial sum starts from zero and is scaled.
+  __device__ static void multiply_outside(Accumulators& acc, Stage const& stage, ScaleWords const& words) {
+    OutsideWords const outside = load_outside_words(stage);
+    uint32 y[kYTiles][kSteps][col_words(kYForm)];
+#pragma unroll
+    for (int j = 0; j < kYTiles; ++j)
+      load_col_fragments<kYForm, kSteps>(y[j], stage.y, stage.col + 8 * j, stage.lane);
+    unrolled<0, kXTiles>([&]<int kI>() {
+      uint32 x[kSteps][row_words(kXForm)];
+      load_row_fragments<kXForm, kSteps>(x, stage.x, stage.row + 16 * kI, stage.lane);
+      unrolled<0, kGroups / kGroupsAtOnce>([&]<int kBatch>() {
+        constexpr int kFirst = kBatch * kGroupsAtOnce;
+        float partial[kGroupsAtOnce][kYTiles][4] = {};
+        unrolled<0, kGroupsAtOnce>(
+            [&]<int kIn>() { multiply_group<kI, kFirst + kIn>(partial[kIn], x, y, words); });
+        if (kInRegisters && outside.moderate) {
+          unrolled<0, kGroupsAtOnce>([&]<int kIn>() {
+            promote_moderate<kFirst + kIn>(acc[kI], partial[kIn], outside.x[kI], outside.y);
+          });
+        } else {
+          unrolled<0, kGroupsAtOnce>([&]<int kIn>() {
+            promote_tiles(acc[kI], partial[kIn], stage, stage.row + 16 * kI, kFirst + kIn);
+          });
         }
       });
     });

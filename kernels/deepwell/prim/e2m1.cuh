@@ -21,14 +21,21 @@ __device__ __forceinline__ uint32 e2m1x4_to_containers(uint32 packed) {
   return (spread_nibbles(packed) >> 2) & 0x3c3c3c3cu;
 }
 
-// Of a word of eight e2m1 elements the even or the odd ones as four e4m3 bytes of 2^-6 times their value: sign, exponent and
-// fraction go to where e4m3 has them, subnormal numbers become subnormal numbers.
-inline constexpr float kMovedE2m1 = 0x1p6f;  // what takes the moved elements back to their value
-__device__ __forceinline__ uint32 e2m1_even_moved(uint32 word) {
-  return (word << 4 & 0x80808080u) | (word << 2 & 0x1c1c1c1cu);
+// Of a word of eight e2m1 elements the even or the odd ones as f16 of 2^-14 times their value, in pairs: sign, exponent and
+// fraction go to where f16 has them, subnormal numbers become subnormal numbers.
+inline constexpr float kMovedE2m1 = 0x1p14f;  // what takes the moved elements back to their value
+inline constexpr uint32 kMovedE2m1Log2 = 14;
+
+/// The upper bytes of four f16, as two words of two.
+__device__ __forceinline__ void upper_bytes_to_f16(uint32& first, uint32& second, uint32 bytes) {
+  first = prmt(bytes, 0, 0x1404);
+  second = prmt(bytes, 0, 0x3424);
 }
-__device__ __forceinline__ uint32 e2m1_odd_moved(uint32 word) {
-  return (word & 0x80808080u) | (word >> 2 & 0x1c1c1c1cu);
+__device__ __forceinline__ void e2m1_even_to_f16(uint32& first, uint32& second, uint32 word) {
+  upper_bytes_to_f16(first, second, (word << 4 & 0x80808080u) | (word << 1 & 0x0e0e0e0eu));
+}
+__device__ __forceinline__ void e2m1_odd_to_f16(uint32& first, uint32& second, uint32 word) {
+  upper_bytes_to_f16(first, second, (word & 0x80808080u) | (word >> 3 & 0x0e0e0e0eu));
 }
 
 }  // namespace deepwell

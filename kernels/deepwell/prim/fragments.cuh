@@ -3,8 +3,8 @@
 //
 // In a fragment, lane l = 4 g + t holds rows g (and g + 8) and, of each 32 elements of k, elements 4 t .. + 3 and 16 + 4 t .. + 3;
 // of each 64 packed elements, 8 t .. + 7 and 32 + 8 t .. + 7.
-// Where packed e2m1 meets e4m3 without a scale of its own in the MMA (kMoved, kInterleaved), both operands take the elements of
-// 32 in another order: lane 4 g + t holds elements 8 t, 8 t + 2, 8 t + 4, 8 t + 6 and, in the second place, 8 t + 1, .. + 7.
+// Where the MMA takes f16 for want of e2m1 (kMoved, kInterleaved), a step of 32 elements is two MMAs, of the even and of the odd
+// elements: lane 4 g + t holds elements 8 t, 8 t + 2, 8 t + 4, 8 t + 6 of the first and the ones after them of the second.
 #pragma once
 
 #include "deepwell/prim/e2m1.cuh"
@@ -24,19 +24,60 @@ __device__ __forceinline__ uint32 swizzled_chunk(int row, int chunk) {
 /// How the elements of a tile become the bytes that the MMA takes.
 enum class Fragment {
   kBytes,        // e4m3 as it is
-  kInterleaved,  // e4m3 beside kMoved
   kWidened,      // e2m1 as e4m3 of the same value
-  kMoved,        // e2m1 as e4m3 of 2^-6 times the value
   kContainers,   // e2m1 in bits 5..2 of bytes
   kPacked,       // e2m1, two a byte
+  kInterleaved,  // e4m3 as f16
+  kMoved,        // e2m1 as f16 of 2^-14 times the value
 };
+/// MMAs of a k step, whose fragments follow each other.
+__device__ constexpr int mmas_of(Fragment form) {
+  return form == Fragment::kInterleaved || form == Fragment::kMoved ? 2 : 1;
+}
 
-/// The four even and the four odd of eight neighbouring e4m3 elements.
-__device__ __forceinline__ void load_interleaved(uint32& even, uint32& odd, SmemAddr from) {
-  uint32 bytes[2];
-  load_shared_u32x2(bytes, from);
-  even = prmt(bytes[0], bytes[1], 0x6420);
-  odd = prmt(bytes[0], bytes[1], 0x7531);
+// Words that a k step's fragment is loaded as, before it is expanded to what the MMAs take.
+__device__ constexpr int row_words(Fragment form) { return form == Fragment::kMoved ? 2 : 4; }
+__device__ constexpr int col_words(Fragment form) { return form == Fragment::kMoved ? 1 : 2; }
+
+/// Four e4m3 elements as f16.
+__device__ __forceinline__ void e4m3_to_f16(uint32& first, uint32& second, uint32 bytes) {
+  first = cvt_f16x2_e4m3x2<false>(bytes);
+  second = cvt_f16x2_e4m3x2<true>(bytes);
+}
+
+/// The fragments of 16 rows for one k step.
+template <Fragment kForm>
+__device__ __forceinline__ void expand_row_fragment(uint32 (&to)[4 * mmas_of(kForm)],
+                                                    uint32 const (&words)[row_words(kForm)]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if constexpr (kForm == Fragment::kMoved) {
+      e2m1_even_to_f16(to[half], to[half + 2], words[half]);
+      e2m1_odd_to_f16(to[half + 4], to[half + 6], words[half]);
+    } else if constexpr (kForm == Fragment::kInterleaved) {
+      e4m3_to_f16(to[half], to[half + 2], prmt(words[2 * half], words[2 * half + 1], 0x6420));
+      e4m3_to_f16(to[half + 4], to[half + 6], prmt(words[2 * half], words[2 * half + 1], 0x7531));
+    } else {
+      to[half] = words[half];
+      to[half + 2] = words[half + 2];
+    }
+  }
+}
+
+/// The fragments of 8 columns for one k step.
+template <Fragment kForm>
+__device__ __forceinline__ void expand_col_fragment(uint32 (&to)[2 * mmas_of(kForm)],
+                                                    uint32 const (&words)[col_words(kForm)]) {
+  if constexpr (kForm == Fragment::kMoved) {
+    e2m1_even_to_f16(to[0], to[1], words[0]);
+    e2m1_odd_to_f16(to[2], to[3], words[0]);
+  } else if constexpr (kForm == Fragment::kInterleaved) {
+    e4m3_to_f16(to[0], to[1], prmt(words[0], words[1], 0x6420));
+    e4m3_to_f16(to[2], to[3], prmt(words[0], words[1], 0x7531));
+  } else {
+    to[0] = words[0];
+    to[1] = words[1];
+  }
 }
 
 /// Four packed e2m1 elements in the form that an 8-bit MMA takes.
@@ -49,10 +90,10 @@ __device__ __forceinline__ uint32 widen_e2m1(uint32 packed) {
   }
 }
 
-/// The 16 rows from `row` on: fragments of all k steps of a stage (4 of 32 elements, or 2 of 64 packed ones).
+/// The 16 rows from `row` on: words of all k steps of a stage (4 of 32 elements, or 2 of 64 packed ones).
 template <Fragment kForm, int kSteps>
-__device__ __forceinline__ void load_row_fragments(uint32 (&fragment)[kSteps][4], SmemAddr tile, int row,
-                                                   int lane) {
+__device__ __forceinline__ void load_row_fragments(uint32 (&fragment)[kSteps][row_words(kForm)],
+                                                   SmemAddr tile, int row, int lane) {
   if constexpr (kForm == Fragment::kBytes || kForm == Fragment::kPacked) {
     constexpr int kRowBytes = kForm == Fragment::kBytes ? 128 : 64;
 #pragma unroll
@@ -65,10 +106,7 @@ __device__ __forceinline__ void load_row_fragments(uint32 (&fragment)[kSteps][4]
       uint32 words[4];
       ldmatrix_x4(words, tile + swizzled_chunk<64>(row + lane % 16, 2 * pair + lane / 16));
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        fragment[2 * pair + i / 2][i % 2] = e2m1_even_moved(words[i]);
-        fragment[2 * pair + i / 2][i % 2 + 2] = e2m1_odd_moved(words[i]);
-      }
+      for (int i = 0; i < 4; ++i) fragment[2 * pair + i / 2][i % 2] = words[i];
     }
   } else if constexpr (kForm == Fragment::kInterleaved) {
 #pragma unroll
@@ -76,7 +114,10 @@ __device__ __forceinline__ void load_row_fragments(uint32 (&fragment)[kSteps][4]
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         SmemAddr const chunk = tile + swizzled_chunk<128>(row + lane / 4 + 8 * half, 2 * step + lane % 4 / 2);
-        load_interleaved(fragment[step][half], fragment[step][half + 2], chunk + lane % 2 * 8);
+        uint32 words[2];
+        load_shared_u32x2(words, chunk + lane % 2 * 8);
+        fragment[step][2 * half] = words[0];
+        fragment[step][2 * half + 1] = words[1];
       }
     }
   } else {
@@ -94,10 +135,10 @@ __device__ __forceinline__ void load_row_fragments(uint32 (&fragment)[kSteps][4]
   }
 }
 
-/// The 8 columns of the product that rows `row` .. + 7 of the y tile stand for: fragments of all k steps of a stage.
+/// The 8 columns of the product that rows `row` .. + 7 of the y tile stand for: words of all k steps of a stage.
 template <Fragment kForm, int kSteps>
-__device__ __forceinline__ void load_col_fragments(uint32 (&fragment)[kSteps][2], SmemAddr tile, int row,
-                                                   int lane) {
+__device__ __forceinline__ void load_col_fragments(uint32 (&fragment)[kSteps][col_words(kForm)],
+                                                   SmemAddr tile, int row, int lane) {
   if constexpr (kForm == Fragment::kBytes || kForm == Fragment::kPacked) {
     constexpr int kRowBytes = kForm == Fragment::kBytes ? 128 : 64;
 #pragma unroll
@@ -114,15 +155,12 @@ __device__ __forceinline__ void load_col_fragments(uint32 (&fragment)[kSteps][2]
     uint32 words[4];
     ldmatrix_x4(words, tile + swizzled_chunk<64>(row + lane % 8, lane / 8));
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      fragment[step][0] = e2m1_even_moved(words[step]);
-      fragment[step][1] = e2m1_odd_moved(words[step]);
-    }
+    for (int step = 0; step < kSteps; ++step) fragment[step][0] = words[step];
   } else if constexpr (kForm == Fragment::kInterleaved) {
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       SmemAddr const chunk = tile + swizzled_chunk<128>(row + lane / 4, 2 * step + lane % 4 / 2);
-      load_interleaved(fragment[step][0], fragment[step][1], chunk + lane % 2 * 8);
+      load_shared_u32x2(fragment[step], chunk + lane % 2 * 8);
     }
   } else {
     int const g = lane / 4;

@@ -32,6 +32,30 @@ __device__ __forceinline__ float bits_to_f32(uint32 bits) {
   return value;
 }
 
+/// cvt.rn.f16x2.e4m3x2 (PTX ISA 9.7.9.22) of the lower or the upper half of four e4m3 elements; exact.
+template <bool kUpper>
+__device__ __forceinline__ uint32 cvt_f16x2_e4m3x2(uint32 bytes) {
+  uint32 result;
+  if constexpr (kUpper) {
+    asm("{\n"
+        ".reg .b16 low, high;\n"
+        "mov.b32 {low, high}, %1;\n"
+        "cvt.rn.f16x2.e4m3x2 %0, high;\n"
+        "}"
+        : "=r"(result)
+        : "r"(bytes));
+  } else {
+    asm("{\n"
+        ".reg .b16 low, high;\n"
+        "mov.b32 {low, high}, %1;\n"
+        "cvt.rn.f16x2.e4m3x2 %0, low;\n"
+        "}"
+        : "=r"(result)
+        : "r"(bytes));
+  }
+  return result;
+}
+
 /// prmt.b32 (PTX ISA 9.7.9.7): byte i of the result is byte `selector` nibble i of {b, a}.
 __device__ __forceinline__ uint32 prmt(uint32 a, uint32 b, uint32 selector) {
   uint32 result;

@@ -12,6 +12,13 @@ __device__ __forceinline__ uint32 load_global_u8(void const* from) {
   return value;
 }
 
+/// ld.global.nc of two bytes, a multiple of two.
+__device__ __forceinline__ uint32 load_global_u16(void const* from) {
+  uint16 value;
+  asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(value) : "l"(from));
+  return value;
+}
+
 /// ld.global.nc of four bytes, a multiple of four.
 __device__ __forceinline__ uint32 load_global_u32(void const* from) {
   uint32 value;
@@ -56,12 +63,34 @@ __device__ __forceinline__ void store_shared_f32x2(SmemAddr to, float first, flo
   asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to.value), "f"(first), "f"(second) : "memory");
 }
 
+/// ld.shared of one float.
+__device__ __forceinline__ float load_shared_f32(SmemAddr from) {
+  float value;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(from.value) : "memory");
+  return value;
+}
+
+/// ld.shared.v4.u32, 16-byte aligned.
+__device__ __forceinline__ void load_shared_u32x4(uint32 (&value)[4], SmemAddr from) {
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value[0]), "=r"(value[1]), "=r"(value[2]), "=r"(value[3])
+               : "r"(from.value)
+               : "memory");
+}
+
 /// ld.shared.v4.f32, 16-byte aligned.
 __device__ __forceinline__ void load_shared_f32x4(float (&value)[4], SmemAddr from) {
   asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
                : "=f"(value[0]), "=f"(value[1]), "=f"(value[2]), "=f"(value[3])
                : "r"(from.value)
                : "memory");
+}
+
+/// ld.global of one float that this launch may have written.
+__device__ __forceinline__ float load_global_f32(void const* from) {
+  float value;
+  asm volatile("ld.global.f32 %0, [%1];" : "=f"(value) : "l"(from) : "memory");
+  return value;
 }
 
 /// ld.global.v4.f32, 16-byte aligned.

@@ -96,7 +96,7 @@ std::string gemm_source(GemmPlan const& plan, Arch const& arch) {
       "// generated: gemm_mx  {}\n"
       "#include \"deepwell/kernel/gemm_mx.cuh\"\n"
       "using Kernel = deepwell::GemmMx<deepwell::GemmPlan{{{}}}, deepwell::{}>;\n"
-      "extern \"C\" __global__ void __launch_bounds__(Kernel::kThreads, 1)\n"
+      "extern \"C\" __global__ void __launch_bounds__(Kernel::kThreads, Kernel::kMinCtasPerSm)\n"
       "{}(__grid_constant__ deepwell::GemmArgs const args) {{ Kernel::run(args); }}\n",
       plan_text(plan), fields, arch.device_target, plan_name(plan));
 }

@@ -17,7 +17,7 @@ SERVED = {
     "get_paged_mqa_logits_metadata": False,  # indexer, decode: its schedule
     "fp8_fp4_paged_mqa_logits": False,  # indexer, decode
     "fp8_fp4_mqa_logits": False,  # indexer, prefill
-    "tf32_hc_prenorm_gemm": False,  # hyper-connections
+    "tf32_hc_prenorm_gemm": True,  # hyper-connections
 }
 
 MISSING = object()

@@ -1,7 +1,4 @@
-"""The hyper-connections' product, which vLLM calls from its mHC code; with VLLM_USE_DEEP_GEMM=0 too, in the first layer.
-
-Not served yet (served.py): until then vLLM has to get an error that says so.
-"""
+"""The hyper-connections' product, which vLLM calls from its mHC code; with VLLM_USE_DEEP_GEMM=0 too, in the first layer."""
 
 from __future__ import annotations
 

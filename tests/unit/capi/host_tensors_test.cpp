@@ -121,6 +121,43 @@ TEST(HostTensors, Gemm) {
       ASSERT_EQ(d[static_cast<std::size_t>(i * 72 + j)], product.expected(i, j)) << i << " " << j;
 }
 
+/// The product before hyper-connections, whole and in parts: ones times twos.
+TEST(HostTensors, HcPrenorm) {
+  std::vector<std::uint16_t> a(5 * 200, 0x3f80);
+  std::vector<float> b(24 * 200, 2.0f);
+  Tensor const a_tensor(a.data(), DW_CODE_BFLOAT, 16, {5, 200}, {}, DW_DEVICE_CPU);
+  Tensor const b_tensor = floats_tensor(b.data(), {24, 200});
+  dw_hc_prenorm_call call{};
+  call.size = sizeof call;
+  call.a = &a_tensor.tensor;
+  call.b = &b_tensor.tensor;
+  std::vector<float> d(5 * 24, kGuard), sqr_sum(5, kGuard);
+  Tensor const d_tensor = floats_tensor(d.data(), {5, 24}), sqr_tensor = floats_tensor(sqr_sum.data(), {5});
+  call.d = &d_tensor.tensor;
+  call.sqr_sum = &sqr_tensor.tensor;
+  ASSERT_EQ(dw_tf32_hc_prenorm_gemm(context(), &call), DW_OK) << dw_error_message();
+  EXPECT_EQ(d, std::vector<float>(5 * 24, 400.0f));
+  EXPECT_EQ(sqr_sum, std::vector<float>(5, 200.0f));
+
+  std::vector<float> parts(3 * 5 * 24, kGuard), sums(3 * 5, kGuard);
+  Tensor const parts_tensor = floats_tensor(parts.data(), {3, 5, 24}),
+               sums_tensor = floats_tensor(sums.data(), {3, 5});
+  std::int64_t num_splits = 3;
+  call.d = &parts_tensor.tensor;
+  call.sqr_sum = &sums_tensor.tensor;
+  call.num_splits = &num_splits;
+  ASSERT_EQ(dw_tf32_hc_prenorm_gemm(context(), &call), DW_OK) << dw_error_message();
+  constexpr float kParts[] = {128, 64, 8};
+  for (std::size_t i = 0; i < parts.size(); ++i) ASSERT_EQ(parts[i], 2 * kParts[i / (5 * 24)]) << i;
+  for (std::size_t i = 0; i < sums.size(); ++i) ASSERT_EQ(sums[i], kParts[i / 5]) << i;
+  num_splits = 0;
+  EXPECT_EQ(dw_tf32_hc_prenorm_gemm(context(), &call), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "num_splits");
+  call.sqr_sum = nullptr;
+  EXPECT_EQ(dw_tf32_hc_prenorm_gemm(context(), &call), DW_BAD_ARGUMENT);
+  EXPECT_STREQ(dw_error_argument(), "sqr_sum");
+}
+
 TEST(HostTensors, OnlyTheElementsOfAStridedOutputAreWritten) {
   Product product(6, 40, 160);
   constexpr std::int64_t kPitch = 53, kOffset = 3;

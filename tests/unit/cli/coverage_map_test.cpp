@@ -52,6 +52,7 @@ TEST(CoverageMap, SaysWhatIsThere) {
     EXPECT_EQ(state_of("fp8_fp4_gemm_nt", target), Coverage::kWorks) << target;
     EXPECT_EQ(state_of("fp8_einsum", target), Coverage::kWorks) << target;
     EXPECT_EQ(state_of("transform_sf_into_required_layout", target), Coverage::kWorks) << target;
+    EXPECT_EQ(state_of("tf32_hc_prenorm_gemm", target), Coverage::kWorks) << target;
     EXPECT_EQ(state_of("fp8_paged_mqa_logits", target), Coverage::kMissing) << target;
     EXPECT_EQ(state_of("k_grouped_fp8_gemm_tn_contiguous, ..._nt_contiguous", target), Coverage::kMissing)
         << target;

@@ -40,7 +40,7 @@ SERVED = {
     "bf16": False,
     "einsum": False,
     "mqa_logits": False,
-    "hc_prenorm": False,
+    "hc_prenorm": True,
     "skip_head_mid": False,
     "cublaslt": False,
     "mega": False,
@@ -56,7 +56,7 @@ _WHAT = {
     "bf16": "BF16 GEMMs",
     "einsum": "BF16 einsums",
     "mqa_logits": "MQA logits",
-    "hc_prenorm": "the hyper-connection GEMM",
+    "hc_prenorm": "this form of the hyper-connection GEMM",
     "skip_head_mid": "GEMMs that skip the middle of heads",
     "cublaslt": "cuBLASLt products",
     "mega": "mega kernels",
@@ -79,6 +79,9 @@ class NoRuntime:
         return False
 
     def fp8_einsum(self, *arguments: Any) -> bool:
+        return False
+
+    def tf32_hc_prenorm_gemm(self, *arguments: Any) -> bool:
         return False
 
     def transform_scale(self, *arguments: Any) -> None:

@@ -1,21 +1,60 @@
-"""The product in front of hyper-connections. Forwarded: Deepwell has no kernel for it yet."""
+"""The product in front of hyper-connections."""
 
 from __future__ import annotations
 
-from ._forward import forwarded
+from typing import Any
+
+from deepwell import _other
+from deepwell.errors import ToolchainError, UnsupportedError
+
+from ._forward import find, forwarded, given, on_cpu, runtime
 
 __all__ = ["tf32_hc_prenorm_gemm", "mega_mhc", "bf16_mega_gate"]
 
 
-@forwarded("hc_prenorm")
-def tf32_hc_prenorm_gemm(a, b, d, sqr_sum, num_splits=None) -> None:
-    """D = A B^T in TF32 with FP32 sums, and the sum of squares of each row of a. Forwarded.
-
-    a: [m, k] bfloat16, b: [n, k] float32, both k-major; k a multiple of 64, n of 8. d: [m, n], sqr_sum: [m],
-        float32.
-    num_splits: parts of k, each with a d and sqr_sum of its own: d [num_splits, m, n], sqr_sum [num_splits,
-    m], which the caller adds up.
+def _native(*arguments: Any) -> bool:
+    """The native tf32_hc_prenorm_gemm, which takes this name's place at the first call: loading it is left
+    until then.
     """
+    global _native
+    _native = runtime().tf32_hc_prenorm_gemm
+    return _native(*arguments)
+
+
+def tf32_hc_prenorm_gemm(a, b, d, sqr_sum, num_splits=None) -> None:
+    """D = A B^T in TF32 with FP32 sums, and the sum of squares of each row of a.
+
+    a: [m, k] bfloat16, b: [n, k] float32, last strides 1, any row pitch; n at most 128, any k. Of b's numbers
+        only the bits that TF32 has count.
+    d: [m, n] float32, last stride 1; sqr_sum: [m] float32.
+    num_splits: parts of k, each with a d and sqr_sum of its own: d [num_splits, m, n], sqr_sum [num_splits,
+        m], which the caller adds up. Part s takes a range of whole blocks of 64 elements, the first ones one
+        block more where blocks are left over; parts without a block are zeros.
+
+    m of 0: nothing happens. Runs on the current stream of the tensors' device; the bits are the same at each
+    call. Raises BadArgumentError for operands that do not fit together (before anything is launched).
+    """
+    try:
+        if _native(a, b, d, sqr_sum, num_splits):
+            return
+    except (UnsupportedError, ToolchainError) as error:
+        if _other.attribute("tf32_hc_prenorm_gemm") is None:
+            raise
+        try:
+            _elsewhere(a, b, d, sqr_sum, num_splits)
+        except Exception:
+            if on_cpu(a):
+                raise error from None
+            raise
+        return
+    _elsewhere(a, b, d, sqr_sum, num_splits)
+
+
+def _elsewhere(a, b, d, sqr_sum, num_splits) -> None:
+    """The other DeepGEMM; Deepwell once more where the other one turns out not to load."""
+    if _other.other() is None and _native(a, b, d, sqr_sum, num_splits):
+        return
+    find("hc_prenorm", "tf32_hc_prenorm_gemm")(a, b, d, sqr_sum, **given(num_splits=num_splits))
 
 
 @forwarded("mega")
