@@ -153,7 +153,7 @@ class Doctor(unittest.TestCase):
         report = json.loads(result.stdout)
         self.assertEqual(report["target"], "sm_120a")
         self.assertIn("emu:sm_120a", [device["id"] for device in report["devices"]])
-        self.assertEqual([(note["name"], note["count"]) for note in report["notes"]], [("lossy_scale", 0)])
+        self.assertIn(("lossy_scale", 0), [(note["name"], note["count"]) for note in report["notes"]])
         self.assertTrue(report["options"])
         self.assertEqual({row["state"] for row in report["coverage"]} - {"works", "missing"}, set())
 

@@ -39,6 +39,7 @@ KernelStore::BuildSummary warm_up(Context& context, ModelSizes const& sizes, int
 // ---- for the table ----
 
 void add_linear_kernels(ModelSizes const& sizes, int tp, Arch const& arch, KernelItems& items);
+void add_hc_prenorm_kernels(ModelSizes const& sizes, int tp, Arch const& arch, KernelItems& items);
 void add_scale_layout_kernels(ModelSizes const& sizes, int tp, Arch const& arch, KernelItems& items);
 
 }  // namespace deepwell

@@ -8,6 +8,7 @@
 #include "base/options.hpp"
 #include "ops/einsum/einsum.hpp"
 #include "ops/gemm/grouped.hpp"
+#include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
 #include "ops/startup/kernel_set.hpp"
 #include "unit/jit/fake_compiler.hpp"
@@ -181,6 +182,15 @@ TEST(KernelSet, SizesThatNoKernelTakesAreNamed) {
     EXPECT_EQ(error.argument(), "attn.wq_b");
     EXPECT_NE(std::string(error.what()).find("k = 1025"), std::string::npos) << error.what();
   }
+  sizes = {};
+  sizes.hc_mult = 11;
+  try {
+    model_kernels(sizes, 1, arch_by_target("sm_120a"));
+    FAIL() << "no error";
+  } catch (Error const& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_EQ(error.argument(), "hc_mult");
+  }
   sizes.q_lora_rank = -1;
   EXPECT_THROW(model_kernels(sizes, 1, arch_by_target("sm_120a")), Error);
   EXPECT_THROW(model_kernels(ModelSizes{}, 3, arch_by_target("sm_120a")), Error);
@@ -345,6 +355,17 @@ void call_layouts(Context& context, ModelLinear const& linear) {
   }
 }
 
+void call_hyperconnection(Context& context, std::int64_t m, std::int64_t k, std::int64_t splits) {
+  constexpr std::int64_t kColumns = 24;
+  HcPrenormCall call;
+  call.a = contiguous_view(kA, Dtype::kBf16, {m, k});
+  call.b = contiguous_view(kB, Dtype::kF32, {kColumns, k});
+  call.d = contiguous_view(kD, Dtype::kF32, {splits, m, kColumns});
+  call.sqr_sum = contiguous_view(kScaleA, Dtype::kF32, {splits, m});
+  call.num_splits = splits;
+  tf32_hc_prenorm_gemm(context, call);
+}
+
 class AfterWarmUp : public ::testing::TestWithParam<std::string> {
  protected:
   AfterWarmUp() {
@@ -402,6 +423,14 @@ TEST_P(AfterWarmUp, NoCallOfTheModelBuildsOrLoadsAnything) {
         }
       }
       ASSERT_NO_THROW(call_layouts(*context_, linear)) << linear.name;
+    }
+    for (std::int64_t m : {1, 8, 16, 17, 33, 64, 100, 128, 129, 300, 4096, 8192}) {
+      for (std::int64_t k : {4096, 16384}) {
+        for (std::int64_t splits : {1, 2, 16, 37, 64}) {
+          SCOPED_TRACE(fmt::format("hyper-connection m {} k {} splits {}", m, k, splits));
+          ASSERT_NO_THROW(call_hyperconnection(*context_, m, k, splits));
+        }
+      }
     }
     context_->kernels().wait();
     KernelStore::Counts const after = context_->kernels().counts();
