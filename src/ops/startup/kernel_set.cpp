@@ -9,6 +9,7 @@ namespace {
 /// One line for each operation that a model's layers call.
 constexpr AddKernels kTable[] = {
     add_linear_kernels,
+    add_hc_prenorm_kernels,
     add_scale_layout_kernels,
 };
 
