@@ -49,7 +49,6 @@ class Bench {
   }
 
   void run(Layer const& layer, std::int64_t tokens, Dtype b_type, std::int64_t alignment) {
-    Backend& backend = context_.backend();
     bool const fp4 = b_type == Dtype::kE2m1;
     if (alignment == 0) alignment = best_alignment(tokens * kTop, kExperts);
     std::int64_t const used = std::min(kExperts, tokens * kTop);

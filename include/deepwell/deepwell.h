@@ -104,6 +104,65 @@ DW_API dw_status dw_context_notes(dw_context* context, char const* note, uint32_
 /* DW_BAD_ARGUMENT, naming note and count, when kernels have noted something since the last call; else DW_OK. No synchronisation. */
 DW_API dw_status dw_context_raise_notes(dw_context* context);
 
+/* ---- Warm-up: afterwards nothing is compiled or loaded while a model serves. ---- */
+
+/* Sizes of a DeepSeek-V4 model, under the names of its config.json. */
+typedef struct dw_model_sizes {
+  size_t size;
+  int64_t hidden_size, num_attention_heads, head_dim, q_lora_rank, o_groups, o_lora_rank;
+  int64_t index_n_heads, index_head_dim, index_topk;
+  int64_t n_routed_experts, n_shared_experts, num_experts_per_tok, moe_intermediate_size;
+  int64_t hc_mult;
+  int fp4_experts; /* 0: FP8 experts */
+} dw_model_sizes;
+
+/* From the text of a config.json; NULL: V4-Flash. out->size is set by the caller. A field that is missing or odd is
+ * DW_BAD_ARGUMENT with the argument "model_config.FIELD". */
+DW_API dw_status dw_model_sizes_from_config(char const* model_config, dw_model_sizes* out);
+/* From a config.json, or a folder that holds one. */
+DW_API dw_status dw_model_sizes_from_file(char const* path, dw_model_sizes* out);
+
+/* Where a kernel came from. */
+enum {
+  DW_KERNEL_IN_MEMORY = 0,
+  DW_KERNEL_FROM_ARCHIVE = 1,
+  DW_KERNEL_FROM_CACHE = 2,
+  DW_KERNEL_COMPILED = 3
+};
+
+typedef struct dw_warmup_progress {
+  size_t size;
+  size_t done, total;
+  char const* kernel; /* until the callback returns */
+  int source;         /* DW_KERNEL_... */
+  double seconds;     /* to compile or to read it */
+} dw_warmup_progress;
+
+typedef struct dw_warmup_result {
+  size_t size;
+  size_t kernels; /* the sum of the next four */
+  size_t in_memory, from_archives, from_cache, compiled;
+  double seconds; /* from begin to end */
+} dw_warmup_result;
+
+/* Compiles and loads every kernel of the model for one of `tp` ranks, in parallel, and returns when all are loaded. `sizes` NULL:
+ * V4-Flash. `progress` may be NULL; it is called on the calling thread after each kernel, and ends the warm-up when it returns
+ * other than 0: DW_BAD_ARGUMENT, "progress". Processes with one cache folder that warm up at the same time share the work. Kernels
+ * come from the archives of option DEEPWELL_KERNELS first, then from the cache, then from a compiler. What later calls do that
+ * still need a kernel is option DEEPWELL_AFTER_WARMUP. `out` may be NULL; out->size is set by the caller. */
+DW_API dw_status dw_warmup(dw_context* context, dw_model_sizes const* sizes, int tp,
+                           int (*progress)(void* user, dw_warmup_progress const* progress), void* user,
+                           dw_warmup_result* out);
+
+/* Kernels of the context so far. */
+typedef struct dw_kernel_counts {
+  size_t size;
+  size_t loaded;
+  size_t compiled, from_archives, from_cache;
+  size_t late; /* built after a warm-up was over */
+} dw_kernel_counts;
+DW_API dw_status dw_context_kernel_counts(dw_context* context, dw_kernel_counts* out);
+
 /* Device memory for tools and tests; operations take workspace from dw_allocator. */
 DW_API dw_status dw_memory_allocate(dw_context* context, size_t bytes, void** out);
 DW_API dw_status dw_memory_release(dw_context* context, void* address);

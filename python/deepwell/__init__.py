@@ -5,6 +5,7 @@ Deepwell's drop-in (DEEPWELL_DEEP_GEMM says whether; see docs/drop-in.md), and o
 
   with deepwell.device("emu:sm_120a"):     CPU tensors run on an emulated board (also DEEPWELL_DEVICE=emu:sm_120a)
   deepwell.deepseek_v4_fp8_einsum(...)     o_proj's product; also torch.ops.deepwell.deepseek_v4_fp8_einsum
+  deepwell.warmup(config, tp=1)            compiles and loads every kernel of a model before it serves
   deepwell.register_ops()                  registers torch.ops.deepwell.* (any use of the functions here does)
   deepwell.errors                          what is raised: RuntimeError subclasses with argument, got, expected
 """
@@ -16,8 +17,10 @@ __all__ = [
     "deepseek_v4_fp8_einsum_config",
     "device",
     "errors",
+    "kernel_counts",
     "raise_notes",
     "register_ops",
+    "warmup",
     "__version__",
 ]
 
@@ -27,7 +30,9 @@ _FROM = {
     "deepseek_v4_fp8_einsum": "_ops",
     "deepseek_v4_fp8_einsum_config": "_ops",
     "device": "_devices",
+    "kernel_counts": "_startup",
     "raise_notes": "_devices",
+    "warmup": "_startup",
 }
 
 

@@ -76,6 +76,11 @@ def _handle(name: str) -> int:
         return _handles[name]
 
 
+def handle(name: str) -> int:
+    """The native context of an emulated device by its name. Raises BadArgumentError for another name."""
+    return _handle(_check_name(name))
+
+
 def _capability(index: int) -> tuple[int, int]:
     known = _capabilities.get(index)
     if known is None:

@@ -841,6 +841,77 @@ PyObject* set_pdl(PyObject*, PyObject* const* args, Py_ssize_t count) {
   Py_RETURN_NONE;
 }
 
+/// After each kernel, on the thread that warms up: Python's callback, and its signals.
+struct WarmUpCaller {
+  PyObject* progress;  // null: none
+
+  static int call(void* user, dw_warmup_progress const* at) {
+    ++at_exit.returning;
+    if (at_exit.closing && pthread_equal(pthread_self(), at_exit.closer) == 0) {
+      --at_exit.returning;
+      return 1;
+    }
+    PyGILState_STATE const gil = PyGILState_Ensure();
+    --at_exit.returning;
+    PyObject* const progress = static_cast<WarmUpCaller*>(user)->progress;
+    bool ok = PyErr_CheckSignals() == 0;
+    if (ok && progress != nullptr) {
+      PyObject* const result = PyObject_CallFunction(progress, "nns", static_cast<Py_ssize_t>(at->done),
+                                                     static_cast<Py_ssize_t>(at->total), at->kernel);
+      ok = result != nullptr;
+      Py_XDECREF(result);
+    }
+    PyGILState_Release(gil);
+    return ok ? 0 : 1;
+  }
+};
+
+/// (handle, text of a config or None, path or None, tp, progress or None).
+PyObject* warmup(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  if (!check_count("warmup", count, 5)) return nullptr;
+  dw_context* const context = context_of(args[0]);
+  if (context == nullptr) return nullptr;
+  char const* text[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    if (args[1 + i] == Py_None) continue;
+    text[i] = read_text(args[1 + i], "model_config");
+    if (text[i] == nullptr) return nullptr;
+  }
+  int tp = 0;
+  if (!read_int(args[3], "tp", &tp)) return nullptr;
+  WarmUpCaller caller{args[4] == Py_None ? nullptr : args[4]};
+  dw_model_sizes sizes{};
+  sizes.size = sizeof sizes;
+  dw_warmup_result result{};
+  result.size = sizeof result;
+  dw_status status;
+  {
+    WithoutGil const without_gil;
+    status = text[1] != nullptr ? dw_model_sizes_from_file(text[1], &sizes)
+                                : dw_model_sizes_from_config(text[0], &sizes);
+    if (status == DW_OK) status = dw_warmup(context, &sizes, tp, WarmUpCaller::call, &caller, &result);
+  }
+  if (PyErr_Occurred() != nullptr) return nullptr;  // of the callback, or a signal
+  if (status != DW_OK) return raise_status(status);
+  return Py_BuildValue(
+      "(nnnnnd)", static_cast<Py_ssize_t>(result.kernels), static_cast<Py_ssize_t>(result.in_memory),
+      static_cast<Py_ssize_t>(result.from_archives), static_cast<Py_ssize_t>(result.from_cache),
+      static_cast<Py_ssize_t>(result.compiled), result.seconds);
+}
+
+PyObject* kernel_counts(PyObject*, PyObject* handle) {
+  dw_context* const context = context_of(handle);
+  if (context == nullptr) return nullptr;
+  dw_kernel_counts counts{};
+  counts.size = sizeof counts;
+  dw_status const status = dw_context_kernel_counts(context, &counts);
+  if (status != DW_OK) return raise_status(status);
+  return Py_BuildValue("(nnnnn)", static_cast<Py_ssize_t>(counts.loaded),
+                       static_cast<Py_ssize_t>(counts.compiled),
+                       static_cast<Py_ssize_t>(counts.from_archives),
+                       static_cast<Py_ssize_t>(counts.from_cache), static_cast<Py_ssize_t>(counts.late));
+}
+
 PyObject* raise_notes(PyObject*, PyObject* handle) {
   dw_context* const context = context_of(handle);
   if (context == nullptr) return nullptr;
@@ -913,6 +984,11 @@ PyMethodDef methods[] = {
     {"set_pdl", fast(set_pdl), METH_FASTCALL, "set_pdl(handle, on)"},
     {"raise_notes", raise_notes, METH_O,
      "raise_notes(handle): raises what kernels have noted since the last call"},
+    {"warmup", fast(warmup), METH_FASTCALL,
+     "warmup(handle, config or None, path or None, tp, progress(done, total, kernel) or None) -> (kernels, "
+     "in_memory, from_archives, from_cache, compiled, seconds)"},
+    {"kernel_counts", kernel_counts, METH_O,
+     "kernel_counts(handle) -> (loaded, compiled, from_archives, from_cache, late)"},
     {"set_option", fast(set_option), METH_FASTCALL, "set_option(name, value or None)"},
     {"forget", forget, METH_NOARGS, "forget(): asks again which devices are served"},
     {"forget_after_fork", forget_after_fork, METH_NOARGS, "forget_after_fork()"},

@@ -22,8 +22,12 @@ std::vector<OptionRow> const& table() {
   static std::vector<OptionRow> const kTable = {
       {Option::kCacheDir, "DEEPWELL_CACHE_DIR", OptionType::kPathList, "",
        "Kernel cache as writable[:read-only...]; empty: $XDG_CACHE_HOME/deepwell or ~/.cache/deepwell", {{"DG_JIT_CACHE_DIR", ""}}},
+      {Option::kKernels, "DEEPWELL_KERNELS", OptionType::kPathList, "",
+       "Archives of compiled kernels (`deepwell compile --export FILE`); asked before the cache and before any compiler", {}},
+      {Option::kAfterWarmup, "DEEPWELL_AFTER_WARMUP", OptionType::kText, "warn",
+       "What a call does that needs a kernel which the warm-up did not load: warn (log its name and build it), error or off (build it)", {}},
       {Option::kCompiler, "DEEPWELL_COMPILER", OptionType::kText, "",
-       "Run-time compiler: nvrtc or nvcc; empty: nvrtc, else nvcc", {{"DG_JIT_USE_NVRTC", "nvrtc"}}},
+       "Run-time compiler: nvrtc or nvcc; empty: nvrtc, else nvcc; none: nothing is compiled", {{"DG_JIT_USE_NVRTC", "nvrtc"}}},
       {Option::kNvrtc, "DEEPWELL_NVRTC", OptionType::kPath, "",
        "An NVRTC library, or a folder that holds one; tried before all others", {}},
       {Option::kNvcc, "DEEPWELL_NVCC", OptionType::kPath, "",

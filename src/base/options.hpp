@@ -12,6 +12,8 @@ namespace deepwell {
 
 enum class Option {
   kCacheDir,
+  kKernels,
+  kAfterWarmup,
   kCompiler,
   kNvrtc,
   kNvcc,

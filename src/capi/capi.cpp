@@ -20,6 +20,7 @@
 #include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
 #include "ops/mqa_logits/mqa_logits.hpp"
+#include "ops/startup/kernel_set.hpp"
 
 struct dw_context {
   explicit dw_context(std::string_view device) : context(device) {}
@@ -262,6 +263,42 @@ void describe_layout(ScaleLayoutResult const& result, dw_scale_layout& out) {
   out.bytes = result.bytes;
 }
 
+/// A structure that is filled for the caller, who has set its size.
+template <class T>
+T& sized_out(T* structure, char const* name) {
+  sized(static_cast<T const*>(structure), name);
+  return *structure;
+}
+
+void write_sizes(ModelSizes const& sizes, dw_model_sizes& out) {
+#define DW_COPY(name, value) out.name = sizes.name;
+  DW_MODEL_SIZES(DW_COPY)
+#undef DW_COPY
+  out.fp4_experts = sizes.fp4_experts;
+}
+
+ModelSizes read_sizes(dw_model_sizes const* given) {
+  ModelSizes sizes;
+  if (given == nullptr) return sizes;
+  dw_model_sizes const& from = sized(given, "sizes");
+#define DW_COPY(name, value) sizes.name = from.name;
+  DW_MODEL_SIZES(DW_COPY)
+#undef DW_COPY
+  sizes.fp4_experts = from.fp4_experts != 0;
+  check_model_sizes(sizes, "sizes.");
+  return sizes;
+}
+
+int source_code(KernelSource source) {
+  switch (source) {
+    case KernelSource::kMemory: return DW_KERNEL_IN_MEMORY;
+    case KernelSource::kArchive: return DW_KERNEL_FROM_ARCHIVE;
+    case KernelSource::kDisk: return DW_KERNEL_FROM_CACHE;
+    case KernelSource::kCompiler: break;
+  }
+  return DW_KERNEL_COMPILED;
+}
+
 }  // namespace
 }  // namespace deepwell
 
@@ -329,6 +366,62 @@ dw_status dw_context_notes(dw_context* context, char const* note, std::uint32_t*
 
 dw_status dw_context_raise_notes(dw_context* context) {
   return guarded([&] { context_of(context).raise_notes(); });
+}
+
+dw_status dw_model_sizes_from_config(char const* model_config, dw_model_sizes* out) {
+  return guarded([&] {
+    dw_model_sizes& sizes = sized_out(out, "out");
+    write_sizes(model_config == nullptr ? ModelSizes{} : parse_model_sizes(model_config, "model_config."),
+                sizes);
+  });
+}
+
+dw_status dw_model_sizes_from_file(char const* path, dw_model_sizes* out) {
+  return guarded([&] {
+    dw_model_sizes& sizes = sized_out(out, "out");
+    write_sizes(read_model_sizes(&present(path, "path")), sizes);
+  });
+}
+
+dw_status dw_warmup(dw_context* context, dw_model_sizes const* given, int tp,
+                    int (*progress)(void*, dw_warmup_progress const*), void* user, dw_warmup_result* out) {
+  return guarded([&] {
+    Context& device = context_of(context);
+    if (out != nullptr) sized_out(out, "out");
+    KernelStore::ProgressFunction tell;
+    if (progress != nullptr) {
+      tell = [&](KernelStore::BuildProgress const& at) {
+        dw_warmup_progress const told{.size = sizeof(dw_warmup_progress),
+                                      .done = at.done,
+                                      .total = at.total,
+                                      .kernel = at.name.c_str(),
+                                      .source = source_code(at.source),
+                                      .seconds = at.seconds};
+        return progress(user, &told) == 0;
+      };
+    }
+    KernelStore::BuildSummary const summary = warm_up(device, read_sizes(given), tp, tell);
+    if (out == nullptr) return;
+    *out = {.size = sizeof(dw_warmup_result),
+            .kernels = summary.kernels,
+            .in_memory = summary.in_memory,
+            .from_archives = summary.from_archives,
+            .from_cache = summary.from_disk,
+            .compiled = summary.compiled,
+            .seconds = summary.seconds};
+  });
+}
+
+dw_status dw_context_kernel_counts(dw_context* context, dw_kernel_counts* out) {
+  return guarded([&] {
+    KernelStore::Counts const counts = context_of(context).kernels().counts();
+    sized_out(out, "out") = {.size = sizeof(dw_kernel_counts),
+                             .loaded = counts.loaded,
+                             .compiled = counts.compiled,
+                             .from_archives = counts.from_archives,
+                             .from_cache = counts.from_disk,
+                             .late = counts.late};
+  });
 }
 
 dw_status dw_memory_allocate(dw_context* context, std::size_t bytes, void** out) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +17,9 @@
 #include "cli/commands.hpp"
 #include "cli/coverage_map.hpp"
 #include "deepwell/notes.h"
+#include "jit/archive.hpp"
 #include "jit/jit.hpp"
+#include "ops/startup/kernel_set.hpp"
 
 namespace deepwell {
 namespace {
@@ -50,7 +53,46 @@ struct Diagnosis {
   std::string cache_folder;
   std::size_t cache_entries = 0;
   std::uintmax_t cache_bytes = 0;
+  struct Archive {
+    std::string path, unusable;
+    std::size_t kernels = 0, damaged = 0;
+    std::map<std::string, std::size_t> fitting;  // by target
+  };
+  std::vector<Archive> archives;
+  struct ModelSet {
+    std::string target;
+    std::size_t kernels = 0, in_archives = 0;
+  };
+  std::vector<ModelSet> model_sets;  // V4-Flash, one for each target
 };
+
+/// What the archives of option DEEPWELL_KERNELS hold for this build.
+void diagnose_archives(Diagnosis& found) {
+  jit::KernelArchives const archives(option_text(Option::kKernels));
+  for (auto const& archive : archives.archives()) {
+    found.archives.push_back({.path = archive->path().string(),
+                              .unusable = archive->unusable(),
+                              .kernels = archive->entries().size(),
+                              .damaged = archive->count_damaged(),
+                              .fitting = archive->fitting()});
+  }
+  if (found.archives.empty()) return;
+  for (Arch const& arch : all_archs()) {
+    Diagnosis::ModelSet set{.target = std::string(arch.target)};
+    for (KernelStore::Item const& item : model_kernels(ModelSizes{}, 1, arch)) {
+      KernelRequest const kernel = item.describe();
+      ++set.kernels;
+      set.in_archives += archives
+                             .find({.name = kernel.name,
+                                    .source = kernel.source,
+                                    .target = set.target,
+                                    .entry = kernel.entry,
+                                    .line_info = option_flag(Option::kLineInfo)})
+                             .has_value();
+    }
+    found.model_sets.push_back(set);
+  }
+}
 
 Diagnosis diagnose(std::string const& device) {
   Diagnosis found;
@@ -80,6 +122,7 @@ Diagnosis diagnose(std::string const& device) {
     ++found.cache_entries;
     found.cache_bytes += entry.bytes;
   }
+  diagnose_archives(found);
   return found;
 }
 
@@ -142,6 +185,30 @@ void print_compilers(Diagnosis const& found) {
   } else {
     fmt::print("{}\n", table.text());
   }
+}
+
+void print_archives(Diagnosis const& found) {
+  fmt::print("Kernel archives (DEEPWELL_KERNELS)\n");
+  if (found.archives.empty()) {
+    fmt::print("none\n\n");
+    return;
+  }
+  Table table({{"archive"},
+               {"kernels", Table::Align::kRight},
+               {"damaged", Table::Align::kRight},
+               {"fit this build", Table::Align::kLeft, 2 * kWide}});
+  for (Diagnosis::Archive const& archive : found.archives) {
+    std::string fitting;
+    for (auto const& [target, count] : archive.fitting)
+      fitting += fmt::format("{}{} for {}", fitting.empty() ? "" : ", ", count, target);
+    if (!archive.unusable.empty()) fitting = "not used: " + archive.unusable;
+    table.add({archive.path, fmt::format("{}", archive.kernels), fmt::format("{}", archive.damaged),
+               fitting.empty() ? "none: made from other device sources" : fitting});
+  }
+  fmt::print("{}", table.text());
+  for (Diagnosis::ModelSet const& set : found.model_sets)
+    fmt::print("V4-Flash on {}: {} of its {} kernels\n", set.target, set.in_archives, set.kernels);
+  fmt::print("\n");
 }
 
 void print_options(bool all) {
@@ -222,6 +289,18 @@ Json to_json(Diagnosis const& found) {
                          {"path", each.candidate.info.path},
                          {"rejected", each.candidate.rejected}});
   }
+  Json archives = Json::array(), model_sets = Json::array();
+  for (Diagnosis::Archive const& archive : found.archives) {
+    archives.push_back({{"path", archive.path},
+                        {"unusable", archive.unusable},
+                        {"kernels", archive.kernels},
+                        {"damaged", archive.damaged},
+                        {"fitting", archive.fitting}});
+  }
+  for (Diagnosis::ModelSet const& set : found.model_sets) {
+    model_sets.push_back(
+        {{"target", set.target}, {"kernels", set.kernels}, {"in_archives", set.in_archives}});
+  }
   for (Diagnosis::NoteRow const& row : found.notes) {
     notes.push_back({{"name", name_of(row.note)}, {"count", row.count}, {"meaning", describe(row.note)}});
   }
@@ -249,6 +328,8 @@ Json to_json(Diagnosis const& found) {
           {"compilers", compilers},
           {"cache",
            {{"folder", found.cache_folder}, {"entries", found.cache_entries}, {"bytes", found.cache_bytes}}},
+          {"archives", archives},
+          {"v4_flash_in_archives", model_sets},
           {"notes", notes},
           {"options", options},
           {"coverage", coverage}};
@@ -265,6 +346,7 @@ void run_doctor(DoctorArgs const& args) {
   fmt::print("Kernel cache\n{}: {} kernels, {:.1f} MB\n\n",
              found.cache_folder.empty() ? "no writable folder" : found.cache_folder, found.cache_entries,
              static_cast<double>(found.cache_bytes) / 1e6);
+  print_archives(found);
   print_notes(found);
   print_options(args.all_options);
   print_coverage(found);

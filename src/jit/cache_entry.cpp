@@ -2,6 +2,7 @@
 #include "jit/cache_entry.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/file.hpp"
@@ -19,16 +20,6 @@ constexpr std::size_t kLongestName = 180;  // with the hash and a prefix it stay
 
 std::span<std::byte const> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-std::string safe_name(std::string_view name) {
-  std::string safe(name.substr(0, kLongestName));
-  for (char& c : safe) {
-    bool const keep =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-    if (!keep) c = '_';
-  }
-  return safe.empty() ? "kernel" : safe;
 }
 
 bool is_identifier(std::string_view name) {
@@ -51,12 +42,52 @@ std::string manifest_text(Json const& manifest) {
   return manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+std::string hash_of(CacheKey const& key) {
+  return hash_hex({std::to_string(kFormat), inputs_of(key).dump()});
+}
+
+/// The key that a manifest, or a line of an archive's index, tells of. Throws nlohmann::json::exception.
+CacheKey key_of(Json const& manifest) {
+  Json const& inputs = manifest.at("inputs");
+  Json const& compiler = inputs.at("compiler");
+  return {.name = manifest.at("name").get<std::string>(),
+          .entry = inputs.at("entry").get<std::string>(),
+          .target = inputs.at("target").get<std::string>(),
+          .line_info = inputs.at("line_info").get<bool>(),
+          .compiler_kind = compiler.at("kind").get<std::string>(),
+          .compiler_version = compiler.at("version").get<std::string>(),
+          .flags = inputs.at("flags").get<std::vector<std::string>>(),
+          .device_sources = inputs.at("device_sources").get<std::string>(),
+          .source_hash = inputs.at("source").get<std::string>(),
+          .hash = manifest.at("hash").get<std::string>()};
+}
+
+/// {13, 0} of "13.0 0123abcd"; {0, 0} of other text.
+std::pair<int, int> leading_version(std::string_view text) {
+  std::pair<int, int> version{};
+  char const* const end = text.data() + text.size();
+  auto const major = std::from_chars(text.data(), end, version.first);
+  if (major.ec != std::errc{} || major.ptr == end || *major.ptr != '.') return {};
+  auto const minor = std::from_chars(major.ptr + 1, end, version.second);
+  return minor.ec == std::errc{} ? version : std::pair<int, int>{};
+}
+
 struct Part {
   char const* name;
   std::span<std::byte const> bytes;
 };
 
 }  // namespace
+
+std::string safe_name(std::string_view name) {
+  std::string safe(name.substr(0, kLongestName));
+  for (char& c : safe) {
+    bool const keep =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    if (!keep) c = '_';
+  }
+  return safe.empty() ? "kernel" : safe;
+}
 
 std::string CacheKey::folder_name() const { return safe_name(name) + "." + hash; }
 
@@ -73,8 +104,51 @@ CacheKey make_key(CompileRequest const& request, CompilerInfo const& compiler) {
                .device_sources = device_source_digest(),
                .source_hash = hash_hex({request.source}),
                .hash = {}};
-  key.hash = hash_hex({std::to_string(kFormat), inputs_of(key).dump()});
+  key.hash = hash_of(key);
   return key;
+}
+
+std::string key_text(CacheKey const& key) {
+  return Json{{"name", key.name}, {"hash", key.hash}, {"inputs", inputs_of(key)}}.dump(
+      -1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::optional<CacheKey> parse_key(std::string_view text) {
+  try {
+    CacheKey key = key_of(Json::parse(text));
+    bool const plain =
+        std::all_of(key.name.begin(), key.name.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    if (!plain || !is_identifier(key.entry) || key.hash != hash_of(key)) return std::nullopt;
+    return key;
+  } catch (nlohmann::json::exception const&) {
+    return std::nullopt;
+  }
+}
+
+bool fits_this_build(CacheKey const& key) {
+  if (key.device_sources != device_source_digest()) return false;
+  CompilerInfo const compiler{.kind = key.compiler_kind,
+                              .path = {},
+                              .found_in = {},
+                              .version = leading_version(key.compiler_version),
+                              .full_version = key.compiler_version};
+  CompileRequest request;
+  request.target = key.target;
+  request.line_info = key.line_info;
+  return key.flags == compile_flags(compiler, request);
+}
+
+bool serves(CacheKey const& key, CompileRequest const& request) {
+  return key.target == request.target && key.entry == request.entry && key.line_info == request.line_info &&
+         key.source_hash == hash_hex({request.source}) && fits_this_build(key);
+}
+
+std::optional<CacheKey> entry_key(fs::path const& folder) {
+  try {
+    return parse_key(read_text_file(folder / "manifest.json"));
+  } catch (std::system_error const&) {
+    return std::nullopt;
+  }
 }
 
 CacheTestHooks& cache_test_hooks() {

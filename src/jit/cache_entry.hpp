@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,22 @@ struct CacheKey {
 
   std::string folder_name() const;  // "<name>.<hash>"
 };
+/// A kernel's name as folders have it: shortened, letters, digits, _ and - only.
+std::string safe_name(std::string_view name);
 CacheKey make_key(CompileRequest const& request, CompilerInfo const& compiler);
+
+/// The key as one line of JSON (name, hash, inputs), and back. parse_key gives nullopt for text that key_text cannot have made
+/// and where the hash does not follow from the inputs.
+std::string key_text(CacheKey const& key);
+std::optional<CacheKey> parse_key(std::string_view text);
+
+/// Whether a kernel was made from this build's device sources, with the flags that this build gives its compiler.
+bool fits_this_build(CacheKey const& key);
+/// Whether the kernel of `key`, whatever compiler made it, is one of `request` and fits this build.
+bool serves(CacheKey const& key, CompileRequest const& request);
+
+/// The key of what key_text wrote into an entry's manifest; nullopt when the folder is no entry.
+std::optional<CacheKey> entry_key(std::filesystem::path const& folder);
 
 /// Steps at which tests make the cache fail or end the process.
 struct CacheTestHooks {

@@ -82,8 +82,8 @@ void visit_kind(std::string_view kind, std::string_view target, CandidateVisitor
     bool more = true;
     visit_nvrtc(target, [&](FoundCompiler const& found) { return more = visit(found); });
     if (more) visit_nvcc(target, visit);
-  } else {
-    throw bad_argument("compiler", std::string(kind), "nvrtc, nvcc or nothing");
+  } else if (kind != "none") {
+    throw bad_argument("compiler", std::string(kind), "nvrtc, nvcc, none or nothing");
   }
 }
 
@@ -192,6 +192,12 @@ std::shared_ptr<Compiler> make_compiler(std::string_view kind, std::string_view 
   std::string const configured = option_text(Option::kCompiler);
   if (kind.empty()) kind = configured;
   arch_by_target(target);
+  if (kind == "none") {
+    throw Error(ErrorCode::kToolchain,
+                fmt::format("{} is none: nothing is compiled here, kernels come from archives and caches",
+                            option_row(Option::kCompiler).name),
+                "compiler", "none", "an archive or a cache that holds the kernel");
+  }
   std::shared_ptr<Compiler> chosen;
   std::string tried;
   visit_kind(kind, target, [&](FoundCompiler const& found) {

@@ -71,7 +71,11 @@ class KernelCache {
   explicit KernelCache(std::string folders = {});
   ~KernelCache();
   Compiled get(CompileRequest const& request, Compiler const& compiler);
+  /// The same, but nullopt where get() would wait for another process that compiles this kernel.
+  std::optional<Compiled> get_unless_busy(CompileRequest const& request, Compiler const& compiler);
   std::optional<Compiled> find(CompileRequest const& request, CompilerInfo const& compiler);
+  /// The kernel as whatever compiler made it, for hosts that have none.
+  std::optional<Compiled> find_any(CompileRequest const& request);
 
   struct Entry {
     std::filesystem::path folder;

@@ -66,20 +66,32 @@ std::string distrust(fs::path const& folder, bool must_be_ours) {
 /// Advisory and best effort: where flock does not work everybody "holds" it.
 class KeyLock {
  public:
-  explicit KeyLock(fs::path path) : path_(std::move(path)) {
-    fd_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  }
+  explicit KeyLock(fs::path path) : path_(std::move(path)) { open(); }
   ~KeyLock() {
     if (held_) ::unlink(path_.c_str());
   }
   /// False only while another process holds it.
   bool try_lock() {
-    if (!fd_) return true;
-    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) return held_ = true;
-    return errno != EWOULDBLOCK;
+    // Whoever had the lock removes its file: a lock on a file that is gone keeps nobody out.
+    for (int attempt = 0; fd_ && attempt < 100; ++attempt) {
+      if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;
+      if (is_current()) return held_ = true;
+      open();
+    }
+    return true;
   }
 
  private:
+  void open() {
+    fd_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  }
+  bool is_current() const {
+    struct stat ours {
+    }, named{};
+    return ::fstat(fd_.get(), &ours) == 0 && ::stat(path_.c_str(), &named) == 0 &&
+           ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+  }
+
   fs::path path_;
   FileDescriptor fd_;
   bool held_ = false;
@@ -95,7 +107,7 @@ struct KernelCache::Impl {
   std::unordered_map<std::string, std::shared_ptr<Compiled const>> memory;  // by folder name
   struct Flight {
     pid_t process = 0;  // a forked child must not wait for its parent's thread
-    std::shared_future<std::shared_ptr<Compiled const>> result;
+    std::shared_future<std::shared_ptr<Compiled const>> result;  // null: another process is compiling it
   };
   std::unordered_map<std::string, Flight> flights;
   bool swept = false;
@@ -105,7 +117,10 @@ struct KernelCache::Impl {
   std::shared_ptr<Compiled const> remember(std::string const& name, Compiled compiled);
   LoadResult load(CacheKey const& key) const;
   bool trusted_writable() const;
-  Compiled produce(CacheKey const& key, CompileRequest const& request, Compiler const& compiler);
+  std::vector<fs::path> readable() const;  // the folders that may be read, the writable one first
+  std::optional<Compiled> attempt(CompileRequest const& request, Compiler const& compiler, bool wait);
+  std::optional<Compiled> produce(CacheKey const& key, CompileRequest const& request,
+                                  Compiler const& compiler, bool wait);
   Compiled build(CacheKey const& key, CompileRequest const& request, Compiler const& compiler);
   bool make_writable();
   void set_aside(fs::path const& folder, std::string const& reason) const;
@@ -160,6 +175,15 @@ bool KernelCache::Impl::trusted_writable() const {
   log_once(LogLevel::kWarning, "kernel cache distrust " + writable.string(),
            fmt::format("kernel cache: {} is not used: {}", writable.string(), reason));
   return false;
+}
+
+std::vector<fs::path> KernelCache::Impl::readable() const {
+  std::vector<fs::path> folders;
+  if (trusted_writable()) folders.push_back(writable);
+  for (fs::path const& folder : read_only) {
+    if (distrust(folder, false).empty()) folders.push_back(folder);
+  }
+  return folders;
 }
 
 LoadResult KernelCache::Impl::load(CacheKey const& key) const {
@@ -261,8 +285,9 @@ Compiled KernelCache::Impl::build(CacheKey const& key, CompileRequest const& req
   return compiled;
 }
 
-Compiled KernelCache::Impl::produce(CacheKey const& key, CompileRequest const& request,
-                                    Compiler const& compiler) {
+// Nullopt: another process is compiling it, and `wait` is false.
+std::optional<Compiled> KernelCache::Impl::produce(CacheKey const& key, CompileRequest const& request,
+                                                   Compiler const& compiler, bool wait) {
   auto const start = Clock::now();
   auto const loaded = [&](LoadResult& result) {
     result.compiled.seconds = seconds_since(start);
@@ -288,6 +313,7 @@ Compiled KernelCache::Impl::produce(CacheKey const& key, CompileRequest const& r
   for (auto pause = std::chrono::milliseconds(2);
        lock && !lock->try_lock() && Clock::now() - start < kLongestWait;
        pause = std::min(pause * 2, std::chrono::milliseconds(40))) {
+    if (!wait) return std::nullopt;
     std::this_thread::sleep_for(pause);
     std::error_code ignored;
     if (found.status == LoadStatus::kAbsent && fs::exists(writable / key.folder_name(), ignored)) break;
@@ -308,47 +334,60 @@ KernelCache::KernelCache(std::string folders) : impl_(std::make_unique<Impl>()) 
 
 KernelCache::~KernelCache() = default;
 
-Compiled KernelCache::get(CompileRequest const& request, Compiler const& compiler) {
+// Nullopt: another process is compiling it; with `wait` only where a thread that does not wait found that out.
+std::optional<Compiled> KernelCache::Impl::attempt(CompileRequest const& request, Compiler const& compiler,
+                                                   bool wait) {
   auto const start = Clock::now();
   CacheKey const key = make_key(request, compiler.info());
   std::string const name = key.folder_name();
   std::promise<std::shared_ptr<Compiled const>> promise;
   std::shared_future<std::shared_ptr<Compiled const>> other;
+  auto const from_memory = [&](std::shared_ptr<Compiled const> const& known) -> std::optional<Compiled> {
+    if (known == nullptr) return std::nullopt;
+    Compiled compiled = *known;
+    compiled.from_cache = true;
+    compiled.seconds = seconds_since(start);
+    return compiled;
+  };
   {
-    std::lock_guard lock(impl_->mutex);
-    auto const found = impl_->memory.find(name);
-    if (found != impl_->memory.end()) {
-      Compiled compiled = *found->second;
-      compiled.from_cache = true;
-      compiled.seconds = seconds_since(start);
-      return compiled;
-    }
-    Impl::Flight& flight = impl_->flights[name];
+    std::lock_guard lock(mutex);
+    auto const found = memory.find(name);
+    if (found != memory.end()) return from_memory(found->second);
+    Flight& flight = flights[name];
     if (flight.process == ::getpid()) {
       other = flight.result;
     } else {
       flight = {.process = ::getpid(), .result = promise.get_future().share()};
     }
   }
-  if (other.valid()) {
-    Compiled compiled = *other.get();
-    compiled.from_cache = true;
-    compiled.seconds = seconds_since(start);
-    return compiled;
-  }
+  if (other.valid()) return from_memory(other.get());
+  auto const land = [&] {
+    std::lock_guard lock(mutex);
+    flights.erase(name);
+  };
   try {
-    std::shared_ptr<Compiled const> const made =
-        impl_->remember(name, impl_->produce(key, request, compiler));
+    std::optional<Compiled> compiled = produce(key, request, compiler, wait);
+    std::shared_ptr<Compiled const> const made = compiled ? remember(name, std::move(*compiled)) : nullptr;
+    land();
     promise.set_value(made);
-    std::lock_guard lock(impl_->mutex);
-    impl_->flights.erase(name);
-    return *made;
+    return made ? std::optional(*made) : std::nullopt;
   } catch (...) {
+    land();
     promise.set_exception(std::current_exception());
-    std::lock_guard lock(impl_->mutex);
-    impl_->flights.erase(name);
     throw;
   }
+}
+
+Compiled KernelCache::get(CompileRequest const& request, Compiler const& compiler) {
+  for (;;) {
+    if (std::optional<Compiled> compiled = impl_->attempt(request, compiler, true))
+      return std::move(*compiled);
+  }
+}
+
+std::optional<Compiled> KernelCache::get_unless_busy(CompileRequest const& request,
+                                                     Compiler const& compiler) {
+  return impl_->attempt(request, compiler, false);
 }
 
 std::optional<Compiled> KernelCache::find(CompileRequest const& request, CompilerInfo const& compiler) {
@@ -366,10 +405,28 @@ std::optional<Compiled> KernelCache::find(CompileRequest const& request, Compile
   return compiled;
 }
 
+std::optional<Compiled> KernelCache::find_any(CompileRequest const& request) {
+  for (fs::path const& folder : impl_->readable()) {
+    std::string const prefix = safe_name(request.name) + ".";
+    std::vector<fs::path> entries;
+    std::error_code failed;
+    for (fs::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed)) {
+      if (at->path().filename().string().starts_with(prefix)) entries.push_back(at->path());
+    }
+    std::sort(entries.begin(), entries.end());
+    for (fs::path const& entry : entries) {
+      std::optional<CacheKey> const key = entry_key(entry);
+      if (!key || !serves(*key, request)) continue;
+      LoadResult found = load_entry(entry, *key);
+      if (found.status == LoadStatus::kLoaded) return std::move(found.compiled);
+    }
+  }
+  return std::nullopt;
+}
+
 std::vector<KernelCache::Entry> KernelCache::entries() const {
   std::vector<Entry> result;
-  std::vector<fs::path> folders = impl_->read_only;
-  if (impl_->trusted_writable()) folders.insert(folders.begin(), impl_->writable);
+  std::vector<fs::path> const folders = impl_->readable();
   for (fs::path const& folder : folders) {
     std::error_code failed;
     for (fs::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed)) {

@@ -9,9 +9,11 @@
 namespace deepwell::jit {
 namespace {
 
-Built build_one(KernelCache& cache, Compiler const& compiler, CompileRequest const& request) {
+/// Neither `compiled` nor `error`: another process is compiling it, and `wait` is false.
+Built build_one(KernelCache& cache, Compiler const& compiler, CompileRequest const& request, bool wait) {
   try {
-    return {.compiled = cache.get(request, compiler), .error = std::nullopt};
+    return {.compiled = wait ? cache.get(request, compiler) : cache.get_unless_busy(request, compiler),
+            .error = std::nullopt};
   } catch (Error const& error) {
     return {.compiled = std::nullopt, .error = error};
   } catch (std::exception const& error) {
@@ -39,13 +41,21 @@ std::vector<Built> compile_many(KernelCache& cache, Compiler const& compiler,
   std::mutex mutex;
   std::size_t done = 0;
   ThreadPool pool(compile_threads(threads));
-  pool.parallel_for(requests.size(), [&](std::size_t i) {
-    results[i] = build_one(cache, compiler, requests[i]);
+  // What other processes are compiling is left for last.
+  std::vector<std::size_t> busy;
+  auto const build = [&](std::size_t i, bool wait) {
+    results[i] = build_one(cache, compiler, requests[i], wait);
     std::lock_guard lock(mutex);
+    if (!results[i].compiled && !results[i].error) {
+      busy.push_back(i);
+      return;
+    }
     ++done;
     if (progress)
       progress({.done = done, .total = requests.size(), .request = requests[i], .built = results[i]});
-  });
+  };
+  pool.parallel_for(requests.size(), [&](std::size_t i) { build(i, false); });
+  pool.parallel_for(busy.size(), [&](std::size_t i) { build(busy[i], true); });
   return results;
 }
 

@@ -181,6 +181,129 @@ class Doctor(unittest.TestCase):
         self.assertIn("dw_context_notes", result.stdout)
 
 
+class StartUp(unittest.TestCase):
+    """Archives of kernels: built without a GPU, served without a compiler, and damaged in all ways."""
+
+    CONFIG = {"model_type": "deepseek_v4", "hidden_size": 4096, "num_attention_heads": 64, "head_dim": 512, "q_lora_rank": 1024,
+              "o_groups": 8, "o_lora_rank": 1024, "index_n_heads": 64, "index_head_dim": 128, "index_topk": 512,
+              "n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 6, "moe_intermediate_size": 2048, "hc_mult": 4}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.root = Path(cls.folder.name)
+        cls.archive = cls.root / "kernels.dwk"
+        cls.exported = cls.run_in(cls.root / "cache", "compile", "--target", "sm_120a", "--tp", "1,8", "--export",
+                                  str(cls.archive), "--json")
+
+    @classmethod
+    def run_in(cls, cache, *arguments, **variables):
+        environment = dict(os.environ, DEEPWELL_DEVICE="emu:sm_120a", DEEPWELL_CACHE_DIR=str(cache), **variables)
+        return subprocess.run([os.environ["DEEPWELL_BINARY"], *arguments], capture_output=True, text=True, timeout=600,
+                              env=environment, check=False)
+
+    def total(self, result):
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout.splitlines()[-1])
+
+    def test_export_says_what_it_made(self):
+        total = self.total(self.exported)
+        kernels = self.exported.stdout.splitlines()[:-1]
+        self.assertEqual(len(kernels), total["kernels"])
+        self.assertGreater(total["kernels"], 20)
+        self.assertEqual((total["compiled"], total["cached"], total["failed"]), (total["kernels"], 0, 0))
+        self.assertEqual(total["archive_bytes"], self.archive.stat().st_size)
+        self.assertGreater(total["seconds"], 0)
+        self.assertEqual([path.name for path in self.root.iterdir() if path.name.startswith(".kernels")], [])
+
+    def test_the_same_kernels_are_the_same_bytes(self):
+        (self.root / "config.json").write_text(json.dumps(self.CONFIG))
+        second = self.root / "second.dwk"
+        result = self.run_in(self.root / "cache", "compile", "--model", str(self.root), "--target", "sm_120a", "--tp", "8",
+                             "--export", str(second))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("0 compiled", result.stdout)
+        self.assertEqual(second.read_bytes(), self.archive.read_bytes())
+
+    CASES = (("--filter", "exact 200x264x640 e4m3:packed.1x128.c x e4m3:packed.1x128.c -> bf16"),
+             ("--op", "layout", "--filter", "mn 131 k 416 per 1x128"))
+
+    def check(self, case, **variables):
+        return self.run_in(self.root / "unused", "check", *case, DEEPWELL_COMPILER="none", **variables)
+
+    def test_serves_without_a_compiler(self):
+        for case in self.CASES:
+            with self.subTest(case):
+                result = self.check(case, DEEPWELL_KERNELS=str(self.archive))
+                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+                result = self.check(case)
+                self.assertNotEqual(result.returncode, 0)
+                self.assertIn("DEEPWELL_COMPILER is none", result.stdout + result.stderr)
+
+    def test_doctor_shows_archives(self):
+        doctor = json.loads(self.run_in(self.root / "unused", "doctor", "--json", DEEPWELL_KERNELS=str(self.archive)).stdout)
+        (archive,) = doctor["archives"]
+        kernels = self.total(self.exported)["kernels"]
+        self.assertEqual((archive["unusable"], archive["kernels"], archive["damaged"]), ("", kernels, 0))
+        self.assertEqual(archive["fitting"], {"sm_120a": kernels})
+        sets = {each["target"]: (each["in_archives"], each["kernels"]) for each in doctor["v4_flash_in_archives"]}
+        self.assertEqual(sets["sm_120a"], (kernels, kernels))
+        self.assertEqual(sets["sm_121a"], (0, kernels))
+        text = self.run_in(self.root / "unused", "doctor", DEEPWELL_KERNELS=str(self.archive)).stdout
+        self.assertIn(f"V4-Flash on sm_120a: {kernels} of its {kernels} kernels", text)
+        self.assertFalse((self.root / "unused").exists())
+
+    def test_a_bad_archive_is_named_and_not_used(self):
+        whole = self.archive.read_bytes()
+        for name, content, reason in (("short", whole[:-1], "cut short"), ("empty", b"", "no archive"),
+                                      ("newer", whole[:16] + b"\x09" + whole[17:], "version 9"),
+                                      ("index", whole[:200] + b"!" + whole[201:], "hash")):
+            with self.subTest(name):
+                path = self.root / name
+                path.write_bytes(content)
+                result = self.check(self.CASES[1], DEEPWELL_KERNELS=str(path))
+                self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+                self.assertEqual(result.stderr.count(f"{path} is not used"), 1, result.stderr)
+                self.assertIn(reason, result.stderr)
+                doctor = json.loads(self.run_in(self.root / "unused", "doctor", "--json", DEEPWELL_KERNELS=str(path)).stdout)
+                self.assertIn(reason, doctor["archives"][0]["unusable"])
+
+    def test_mistakes_are_named(self):
+        config = self.root / "bad.json"
+        config.write_text(json.dumps({name: value for name, value in self.CONFIG.items() if name != "o_groups"}))
+        for arguments, words in ((("--model", str(config)), ("bad.json: o_groups", "absent")),
+                                 (("--model", str(self.root / "nowhere")), ("nowhere", "config.json")),
+                                 (("--tp", "3"), ("tp", "o_groups")), (("--tp", "x"), ("--tp", "x")),
+                                 (("--tp", "1", "--set", "all"), ("--set", "model")),
+                                 (("--model", str(config), "--n", "4", "--k", "64"), ("--model", "--n")),
+                                 (("--export", str(self.root / "no" / "such")), ("--export", "folder")),
+                                 (("--export", str(self.root)), ("--export", "not a folder")),
+                                 (("--target", "sm_120a,sm_1", "--set", "model"), ("sm_1", "sm_120a"))):
+            with self.subTest(arguments):
+                result = self.run_in(self.root / "cache", "compile", *arguments)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                for word in words:
+                    self.assertIn(word, result.stderr)
+
+    def test_processes_share_the_work(self):
+        files = [self.root / f"rank{rank}.dwk" for rank in range(3)]
+        environment = dict(os.environ, DEEPWELL_CACHE_DIR=str(self.root / "shared"))
+        command = [os.environ["DEEPWELL_BINARY"], "compile", "--target", "sm_120a", "--n", "4096", "--k", "4096", "--threads", "1",
+                   "--json", "--export"]
+        ranks = [subprocess.Popen([*command, file], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+                 for file in files]
+        totals = []
+        for rank in ranks:
+            out, err = rank.communicate(timeout=600)
+            self.assertEqual(rank.returncode, 0, err)
+            totals.append(json.loads(out.splitlines()[-1]))
+        self.assertEqual(sum(total["compiled"] for total in totals), 5, totals)
+        for total, file in zip(totals, files):
+            self.assertEqual(total["compiled"] + total["cached"], total["kernels"])
+            self.assertEqual(file.read_bytes(), files[0].read_bytes())
+
+
 class EmulatorLibrary(unittest.TestCase):
     def doctor(self, emulator, *arguments):
         environment = dict(

@@ -5,6 +5,8 @@ On CPU tensors, which run on emulated boards; with DEEPWELL_TEST_DEVICE=cuda the
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import reference as ref
 import torch

@@ -135,6 +135,8 @@ std::string plan_text(GemmPlan const& plan);
 std::uint64_t plan_key(GemmPlan const& plan);
 /// The generated source text of a plan for a target; entry point plan_name(plan).
 std::string gemm_source(GemmPlan const& plan, Arch const& arch);
+/// The plan's kernel for a KernelStore.
+KernelStore::Item kernel_item(GemmPlan const& plan, Arch const& arch);
 
 /// The launch of `problem` with `candidate`, complete but for the two workspace addresses of split-K. Pure but for encoding
 /// tensor maps.

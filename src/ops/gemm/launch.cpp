@@ -179,6 +179,10 @@ KernelRequest kernel_request(GemmPlan const& plan, Arch const& arch) {
 
 }  // namespace
 
+KernelStore::Item kernel_item(GemmPlan const& plan, Arch const& arch) {
+  return {.key = plan_key(plan), .describe = [plan, arch] { return kernel_request(plan, arch); }};
+}
+
 void launch_gemm(Context& context, GemmProblem const& problem, GemmCandidate const& candidate, Stream stream,
                  Allocator* workspace) {
   LoadedKernel const& kernel = context.kernels().get(
@@ -197,8 +201,7 @@ void warm_gemm(Context& context, GemmShape const& shape) {
   std::vector<KernelStore::Item> items;
   for (GemmPlan plan : plans_for(shape, context.arch())) {
     plan.every_reader_arrives = every_reader_arrives(context);
-    items.push_back({.key = plan_key(plan),
-                     .describe = [plan, &context] { return kernel_request(plan, context.arch()); }});
+    items.push_back(kernel_item(plan, context.arch()));
   }
   context.kernels().build_in_background(std::move(items));
 }

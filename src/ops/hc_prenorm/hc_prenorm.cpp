@@ -108,8 +108,7 @@ void warm_once(Context& context, HcPrenormState& state, std::int64_t n) {
   std::vector<KernelStore::Item> items;
   for (HcPrenormPlan& plan : plans) {
     plan.every_reader_arrives = state.every_reader_arrives;
-    items.push_back({.key = plan_key(plan),
-                     .describe = [plan, &context] { return kernel_request(plan, context.arch()); }});
+    items.push_back(kernel_item(plan, context.arch()));
   }
   context.kernels().build_in_background(std::move(items));
 }
@@ -248,6 +247,10 @@ void tf32_hc_prenorm_gemm(Context& context, HcPrenormCall const& call) {
       context.backend().capture_id(call.stream) == 0) {
     warm_once(context, state, problem.n);
   }
+}
+
+KernelStore::Item kernel_item(HcPrenormPlan const& plan, Arch const& arch) {
+  return {.key = plan_key(plan), .describe = [plan, arch] { return kernel_request(plan, arch); }};
 }
 
 }  // namespace deepwell

@@ -64,6 +64,9 @@ std::uint64_t plan_key(HcPrenormPlan const& plan);
 /// The generated source text of a plan for a target; entry point plan_name(plan).
 std::string hc_prenorm_source(HcPrenormPlan const& plan, Arch const& arch);
 
+/// The plan's kernel for a KernelStore.
+KernelStore::Item kernel_item(HcPrenormPlan const& plan, Arch const& arch);
+
 /// The launch, complete but for the two workspace addresses of several pieces. Pure but for encoding tensor maps.
 struct HcPrenormLaunch {
   HcPrenormArgs args{};

@@ -132,6 +132,13 @@ std::uint32_t grid(std::int64_t size, std::int64_t most) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(size, 1, most));
 }
 
+KernelRequest kernel_request(ScaleLayoutPlan const& plan, Arch const& arch) {
+  return {.name = plan_name(plan),
+          .entry = plan_name(plan),
+          .source = scale_layout_source(plan, arch),
+          .dynamic_smem_bytes = 0};
+}
+
 /// `from` [groups, ceil(rows / rows_per_scale), columns] -> `to` [groups, rows, out columns].
 void launch(Context& context, TensorView const& from, int rows_per_scale, TensorView const& to,
             Stream stream) {
@@ -161,12 +168,8 @@ void launch(Context& context, TensorView const& from, int rows_per_scale, Tensor
   args.rows_per_scale = rows_per_scale;
   args.notes = reinterpret_cast<unsigned*>(static_cast<std::uintptr_t>(context.backend().notes_address()));
 
-  LoadedKernel const& kernel = context.kernels().get(plan_key(plan), stream, [&] {
-    return KernelRequest{.name = plan_name(plan),
-                         .entry = plan_name(plan),
-                         .source = scale_layout_source(plan, context.arch()),
-                         .dynamic_smem_bytes = 0};
-  });
+  LoadedKernel const& kernel =
+      context.kernels().get(plan_key(plan), stream, [&] { return kernel_request(plan, context.arch()); });
   LaunchSpec spec;
   spec.grid = {grid(ceil_div(target.rows, kScaleLayoutThreads), std::numeric_limits<int>::max()),
                grid(target.columns, kMostBlocks), grid(target.groups, kMostBlocks)};
@@ -299,5 +302,9 @@ std::string scale_layout_source(ScaleLayoutPlan const& plan, Arch const&) {
 }
 
 std::span<ScaleLayoutPlan const> all_scale_layout_plans() { return kPlans; }
+
+KernelStore::Item kernel_item(ScaleLayoutPlan const& plan, Arch const& arch) {
+  return {.key = plan_key(plan), .describe = [plan, arch] { return kernel_request(plan, arch); }};
+}
 
 }  // namespace deepwell

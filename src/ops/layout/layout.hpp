@@ -61,5 +61,7 @@ std::string plan_name(ScaleLayoutPlan const& plan);
 std::uint64_t plan_key(ScaleLayoutPlan const& plan);
 std::string scale_layout_source(ScaleLayoutPlan const& plan, Arch const& arch);
 std::span<ScaleLayoutPlan const> all_scale_layout_plans();
+/// The plan's kernel for a KernelStore.
+KernelStore::Item kernel_item(ScaleLayoutPlan const& plan, Arch const& arch);
 
 }  // namespace deepwell

@@ -151,15 +151,27 @@ void divide(MqaWork& work, int unit_rows, char const* name) {
   check_most(name, units);
 }
 
+KernelRequest kernel_request(MqaPlan const& plan, Arch const& arch) {
+  return {.name = plan_name(plan),
+          .entry = plan_name(plan),
+          .source = mqa_source(plan, arch),
+          .dynamic_smem_bytes = static_cast<std::uint32_t>(smem_map(plan).total)};
+}
+
+constexpr std::uint64_t kScheduleKey = 0x6d71615f73636864u;
+
+KernelRequest schedule_request() {
+  return {.name = "mqa_schedule",
+          .entry = "mqa_schedule",
+          .source = mqa_schedule_source(),
+          .dynamic_smem_bytes = static_cast<std::uint32_t>(sizeof(MqaShareScratch))};
+}
+
 void launch(Context& context, MqaPlan plan, MqaArgs& args, std::int64_t longest, Stream stream) {
   plan.every_reader_arrives = every_reader_arrives(context);
   args.notes = pointer<unsigned>(context.backend().notes_address());
-  LoadedKernel const& kernel = context.kernels().get(plan_key(plan), stream, [&] {
-    return KernelRequest{.name = plan_name(plan),
-                         .entry = plan_name(plan),
-                         .source = mqa_source(plan, context.arch()),
-                         .dynamic_smem_bytes = static_cast<std::uint32_t>(smem_map(plan).total)};
-  });
+  LoadedKernel const& kernel =
+      context.kernels().get(plan_key(plan), stream, [&] { return kernel_request(plan, context.arch()); });
   // One CTA an SM, none without a tile. How many there are changes no logit.
   std::int64_t const units = std::int64_t{args.work.requests} * args.work.units_per_request;
   std::int64_t const work = args.fill != 0 ? units * plan.query_warps : units * ceil_div(longest, kMqaTile);
@@ -357,20 +369,19 @@ void paged_mqa_logits_schedule(Context& context, MqaScheduleCall const& call) {
   args.work = make_work(call.lengths, requests, rows, kMaxKeys, kMaxKeys);
   divide(args.work, mqa_plan(shape, context.arch()).query_warps, "context_lens.shape");
   args.schedule = pointer<int>(call.schedule.data);
-  constexpr std::uint64_t kKey = 0x6d71615f73636864u;
-  auto const smem = static_cast<std::uint32_t>(sizeof(MqaShareScratch));
-  LoadedKernel const& kernel = context.kernels().get(kKey, call.stream, [&] {
-    return KernelRequest{.name = "mqa_schedule",
-                         .entry = "mqa_schedule",
-                         .source = mqa_schedule_source(),
-                         .dynamic_smem_bytes = smem};
-  });
+  LoadedKernel const& kernel = context.kernels().get(kScheduleKey, call.stream, schedule_request);
   LaunchSpec spec;
   spec.grid = {static_cast<std::uint32_t>(call.schedule.shape[0]), 1, 1};
   spec.threads = kMqaThreads;
-  spec.dynamic_smem_bytes = smem;
+  spec.dynamic_smem_bytes = static_cast<std::uint32_t>(sizeof(MqaShareScratch));
   spec.stream = call.stream;
   context.launch(kernel, spec, args);
 }
+
+KernelStore::Item kernel_item(MqaPlan const& plan, Arch const& arch) {
+  return {.key = plan_key(plan), .describe = [plan, &arch] { return kernel_request(plan, arch); }};
+}
+
+KernelStore::Item mqa_schedule_item() { return {.key = kScheduleKey, .describe = schedule_request}; }
 
 }  // namespace deepwell

@@ -83,6 +83,9 @@ std::string plan_name(MqaPlan const& plan);
 std::uint64_t plan_key(MqaPlan const& plan);
 std::string mqa_source(MqaPlan const& plan, Arch const& arch);
 std::string mqa_schedule_source();
+/// How the stores of kernels know the kernel of a plan, and the one of schedules.
+KernelStore::Item kernel_item(MqaPlan const& plan, Arch const& arch);
+KernelStore::Item mqa_schedule_item();
 std::vector<MqaPlan> all_mqa_plans(Arch const& arch);
 std::vector<MqaPlan> representative_mqa_plans(Arch const& arch);  // one or more of every form
 

@@ -181,6 +181,18 @@ TEST(Nvcc, ErrorsCarryTheCompilersLog) {
   }
 }
 
+TEST(Compilers, NoneIsAChoice) {
+  ScopedOption const none(Option::kCompiler, "none");
+  EXPECT_TRUE(find_compilers("none", "sm_120a").empty());
+  try {
+    make_compiler("", "sm_120a");
+    FAIL() << "no error";
+  } catch (Error const& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kToolchain);
+    EXPECT_NE(std::string(error.what()).find("DEEPWELL_COMPILER is none"), std::string::npos);
+  }
+}
+
 TEST(Compilers, VersionsAreCheckedAgainstTheTarget) {
   EXPECT_EQ(reject_version({12, 8}, "sm_120a"), "");
   EXPECT_NE(reject_version({12, 6}, "sm_120a"), "");

@@ -230,6 +230,8 @@ T flipped(T value) {
                                    : Dtype::kBf16;
   } else if constexpr (std::is_same_v<T, ScaleKind>) {
     return value == ScaleKind::kF32 ? ScaleKind::kUe8m0 : ScaleKind::kF32;
+  } else if constexpr (std::is_same_v<T, Grouping>) {
+    return value == Grouping::kNone ? Grouping::kContiguous : Grouping::kNone;
   } else {
     return static_cast<T>(static_cast<int>(value) + 1);
   }

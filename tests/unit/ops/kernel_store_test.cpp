@@ -10,25 +10,10 @@
 
 #include "backend/null/null_backend.hpp"
 #include "unit/captured_log.hpp"
+#include "unit/ops/code_backend.hpp"
 
 namespace deepwell {
 namespace {
-
-/// The null backend, but it wants code and keeps what it was given.
-class CodeBackend : public NullBackend {
- public:
-  CodeBackend() : NullBackend("null:sm_121a") {}
-  bool needs_code() const override { return true; }
-  std::shared_ptr<LoadedKernel> load(KernelImage const& image, std::uint32_t dynamic_smem_bytes) override {
-    std::lock_guard const lock(mutex);
-    images.push_back(image);
-    smem_bytes.push_back(dynamic_smem_bytes);
-    return NullBackend::load(image, dynamic_smem_bytes);
-  }
-  std::mutex mutex;
-  std::vector<KernelImage> images;
-  std::vector<std::uint32_t> smem_bytes;
-};
 
 class FakeCompiler : public jit::Compiler {
  public:
