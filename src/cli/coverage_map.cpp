@@ -8,9 +8,11 @@
 #include "jit/jit.hpp"
 #include "ops/einsum/einsum.hpp"
 #include "ops/gemm/gemm.hpp"
+#include "ops/gemm/grouped.hpp"
 #include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/layout/layout.hpp"
 #include "ops/mqa_logits/mqa_logits.hpp"
+#include "ops/startup/kernel_set.hpp"
 
 namespace deepwell {
 namespace {
@@ -46,6 +48,38 @@ bool serves_all_pairs(Arch const& arch) {
 bool serves_fp4_pair(Arch const& arch) {
   return arch.block_scaled_mma &&
          gemm_takes(arch, Dtype::kE2m1, ScaleKind::kUe8m0, Dtype::kE2m1, ScaleKind::kUe8m0, 32);
+}
+
+/// FP4 and FP8 experts with FP32 and packed scales of the tokens, at decode and prefill, by ids and masked.
+bool serves_experts(Arch const& arch) {
+  for (Grouping const grouping : {Grouping::kContiguous, Grouping::kMasked}) {
+    for (Dtype const weight : {Dtype::kE4m3, Dtype::kE2m1}) {
+      for (ScaleKind const scale : {ScaleKind::kF32, ScaleKind::kUe8m0}) {
+        for (std::int64_t const rows : {8, 128}) {
+          GemmShape const shape{.m = 256 * rows,
+                                .n = 4096,
+                                .k = 4096,
+                                .b = weight,
+                                .a_scale = scale,
+                                .b_gran_k = weight == Dtype::kE2m1 ? 32 : 128,
+                                .grouping = grouping,
+                                .groups = 256,
+                                .group_rows = rows};
+          if (choose_gemm(shape, arch).ranked.empty()) return false;
+        }
+      }
+    }
+  }
+  return true;
+}
+
+/// V4-Flash's set of kernels exists.
+bool serves_warm_up(Arch const& arch) {
+  try {
+    return !model_kernels(ModelSizes{}, 1, arch).empty();
+  } catch (Error const&) {
+    return false;
+  }
 }
 
 bool serves_mixed_scales(Arch const& arch) {
@@ -150,6 +184,11 @@ bool has_drop_in(Arch const&) {
   return !failed && std::filesystem::exists(package / "_drop_in" / "deep_gemm" / "__init__.py", failed);
 }
 
+/// The alignment that is told has a kernel whose tiles are as high.
+bool serves_alignment(Arch const& arch) {
+  return best_alignment(6, 256) < 128 && serves_experts(arch) && has_drop_in(arch);
+}
+
 bool serves_registered_einsum(Arch const& arch) { return has_drop_in(arch) && serves_einsum(arch); }
 
 // clang-format off
@@ -180,9 +219,11 @@ constexpr CoverageRow kRows[] = {
      .without = "\"Unsupported architecture\", or a Hopper kernel that does not assemble",
      .answer = "block-scaled GEMM, any m and n, every mix of scale formats, large m and decode"},
     {.group = "kernels", .site = "m_grouped_fp8_fp4_gemm_nt_contiguous, ..._masked", .operation = "expert layers w1, w3, w2 (256 experts, top 6)",
-     .formats = "FP8xFP4, FP8xFP8, BF16, NVFP4", .served = nullptr,
-     .without = "\"Unsupported architecture\"; the psum layout exists on SM 10.x only",
-     .answer = "grouped GEMM for prefill, decode and psum layouts"},
+     .formats = "FP8xFP4, FP8xFP8", .served = serves_experts,
+     .without = "\"Unsupported architecture\", or 128 rows for every expert that has one",
+     .answer = "grouped GEMM, contiguous and masked, any alignment and order of ids"},
+    {.group = "kernels", .site = "m_grouped_*, other forms", .operation = "expert layers in BF16, and with the psum layout",
+     .formats = "BF16, NVFP4", .served = nullptr, .without = "the psum layout exists on SM 10.x only", .answer = "later"},
     {.group = "kernels", .site = "k_grouped_fp8_gemm_tn_contiguous, ..._nt_contiguous", .operation = "products grouped along k, and their packed scales (training)",
      .formats = "FP8", .served = nullptr,
      .without = "\"Unsupported architecture\", or wrong sums where a group ends inside a scale",
@@ -212,12 +253,12 @@ constexpr CoverageRow kRows[] = {
     {.group = "serving", .site = "fp8_einsum, registered operation", .operation = "o_proj through the serving code", .formats = "FP8",
      .served = serves_registered_einsum, .without = "2-D weights that another linear kernel prepared end in a rank assertion",
      .answer = "deepseek_v4_fp8_einsum: 2-D and 3-D weights; FP32, e8m0 or packed scales"},
-    {.group = "serving", .site = "alignment of expert rows", .operation = "padding of routed rows", .formats = "", .served = nullptr,
+    {.group = "serving", .site = "alignment of expert rows", .operation = "padding of routed rows", .formats = "", .served = serves_alignment,
      .without = "the question fails without a word and every expert is padded to 128 rows",
-     .answer = "both signatures answered, 16 where experts get few rows"},
+     .answer = "both signatures answered, 8 or 16 where experts get few rows"},
     {.group = "serving", .site = "FP32 weight scales beside packed activations", .operation = "mixed scale formats in one call", .formats = "FP32, packed",
      .served = serves_mixed_scales, .without = "an assertion", .answer = "every mix accepted"},
-    {.group = "serving", .site = "warm-up before capture", .operation = "experts, einsum, logits, hyper-connection GEMM", .formats = "", .served = nullptr,
+    {.group = "serving", .site = "warm-up before capture", .operation = "experts, einsum, logits, hyper-connection GEMM", .formats = "", .served = serves_warm_up,
      .without = "kernels compile in the middle of a request", .answer = "a warm-up of its own; nothing compiles during capture"},
     {.group = "serving", .site = "FP4 indexer cache", .operation = "indexer keys in FP4", .formats = "FP4", .served = nullptr,
      .without = "refused outside SM 10.x", .answer = "FP4 logits for a plugin"},

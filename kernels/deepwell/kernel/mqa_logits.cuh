@@ -10,7 +10,7 @@
 //   Queries come through the ring of keys, before the first tile of their unit: nothing waits when the unit changes.
 //
 //   barrier         init                    arrives                                                       waits
-//   full[stage]     1, + 32 with bytes      load warp, TMA unit                                           math warps
+//   full[stage]     1, + 32 with bytes      load warp (its lanes by themselves with bytes), TMA unit      math warps
 //   empty[stage]    8                       lane 0 of each math warp, after __syncwarp (256: every lane)  load warp
 //
 // Order of arithmetic, per logit: <q, key> in FP32 by MMAs of 32 elements (two of 16 where the target lacks block scaling), rising.
@@ -53,12 +53,18 @@ struct MqaLogits {
   static_assert(kMqaTile % P.page == 0 && kMqaMathWarps % P.query_warps == 0);
   static_assert(kGroup * 16 <= P.page, "logits that are stored together are of one page");
 
+  /// Whether each lane of the load warp tells what it has written: bytes that it brings, and headers where tools do not follow
+  /// __syncwarp.
+  __device__ static bool every_writer_arrives(MqaArgs const& args) {
+    return P.every_reader_arrives || !args.key_copies || !args.query_copies;
+  }
+
   __device__ static void run(MqaArgs const& args) {
     extern __shared__ __align__(1024) unsigned char smem_bytes[];
     SmemAddr const smem = smem_addr(smem_bytes);
     if (threadIdx.x == 0) {
       for (int stage = 0; stage < P.stages; ++stage) {
-        mbarrier_init(smem + kSmem.full + 8 * stage, args.key_copies && args.query_copies ? 1 : 33);
+        mbarrier_init(smem + kSmem.full + 8 * stage, every_writer_arrives(args) ? 33 : 1);
         mbarrier_init(smem + kSmem.empty + 8 * stage,
                       P.every_reader_arrives ? 32 * kMqaMathWarps : kMqaMathWarps);
       }
@@ -181,7 +187,7 @@ struct MqaLogits {
 
   __device__ static void load_role(MqaArgs const& args, SmemAddr smem, MqaShare const& share) {
     int const lane = lane_id();
-    bool const any_bytes = !args.key_copies || !args.query_copies;
+    bool const every_writer = every_writer_arrives(args);
     if (lane == 0 && args.key_copies) {
       prefetch_tensor_map(&args.key_map);
       prefetch_tensor_map(&args.scale_map);
@@ -219,7 +225,7 @@ struct MqaLogits {
         ++tile;
         --left;
       }
-      if (any_bytes) {
+      if (every_writer) {
         fence_proxy_async_shared();  // that a later user of the stage may start
         mbarrier_arrive(stage.full);
       }
