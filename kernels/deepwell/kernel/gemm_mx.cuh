@@ -15,7 +15,8 @@
 //   named 2         32 (W + 1) threads                     math and load warps                both, between the products of one tile
 //
 // Groups (P.grouping): a CTA multiplies its rows of tokens with the matrix of their group; where rows of one tile belong to several
-// groups, with one after the other, and of each product it stores the rows that are that group's.
+// groups, with one after the other, and of each product it stores the rows that are that group's. Masked, it goes on to further tiles
+// of its batch's rows, where more rows count than were expected.
 //
 // Order of arithmetic, per element of d: k tiles in rising order; inside a tile the groups of k that share the outside factors,
 // in rising order: acc = fma(partial * factor_a, factor_b, acc).
@@ -145,9 +146,15 @@ struct GemmMx {
       return blockIdx.z;
     }
   }
-  __device__ static uint32 next_product(SmemAddr smem, uint32 group, int lane) {
+  /// Masked: CTAs take every so many tiles of tokens, as many as the launch has; `work` moves on.
+  __device__ static uint32 next_product(GemmArgs const& args, SmemAddr smem, Work& work, uint32 group,
+                                        int lane) {
     if constexpr (P.grouping == Grouping::kContiguous) {
       return next_group<tile_m(P)>(smem + kSmem.owners, group, lane);
+    } else if constexpr (P.grouping == Grouping::kMasked) {
+      work.token_row += tile_m(P) * (P.swap ? args.col_tiles : args.row_tiles);
+      (P.swap ? work.col : work.row) = work.token_row;
+      return work.token_row < work.token_rows ? group : kNoGroup;
     } else {
       return kNoGroup;
     }
@@ -213,7 +220,7 @@ struct GemmMx {
     }
   }
 
-  __device__ static void load_role(GemmArgs const& args, SmemAddr smem, Work const& work) {
+  __device__ static void load_role(GemmArgs const& args, SmemAddr smem, Work work) {
     int const lane = lane_id();
     bool const words = args.x.scale_source == Source::kWords || args.y.scale_source == Source::kWords;
     bool const plain = any_plain(args);
@@ -243,8 +250,8 @@ struct GemmMx {
         if (words) cp_async_mbarrier_arrive(full);
         if (plain) mbarrier_arrive(full);
       }
-      group = next_product(smem, group, lane);
-      if (P.grouping == Grouping::kContiguous && group != kNoGroup) between_products();
+      group = next_product(args, smem, work, group, lane);
+      if (P.grouping != Grouping::kNone && group != kNoGroup) between_products();
     }
   }
 
@@ -261,7 +268,7 @@ struct GemmMx {
     int row, col, lane;
   };
 
-  __device__ static void math_role(GemmArgs const& args, SmemAddr smem, Work const& work) {
+  __device__ static void math_role(GemmArgs const& args, SmemAddr smem, Work work) {
     int const warp = threadIdx.x / 32;
     int const lane = lane_id();
     int const row = warp / P.warps_cols * (P.tile_rows / P.warps_rows);
@@ -286,8 +293,8 @@ struct GemmMx {
         release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
       }
       finish(args, smem, work, acc, row, col, lane, group);
-      group = next_product(smem, group, lane);
-      if (P.grouping == Grouping::kContiguous && group != kNoGroup) between_products();
+      group = next_product(args, smem, work, group, lane);
+      if (P.grouping != Grouping::kNone && group != kNoGroup) between_products();
     }
   }
 

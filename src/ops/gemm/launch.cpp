@@ -128,8 +128,14 @@ GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandid
                problem.grouping == Grouping::kNone ? problem.batch : problem.groups};
   Side const& x = plan.swap ? b : a;
   Side const& y = plan.swap ? a : b;
-  std::int64_t const row_tiles = ceil_div(x.rows, plan.tile_rows);
-  std::int64_t const col_tiles = ceil_div(y.rows, plan.tile_cols);
+  std::int64_t row_tiles = ceil_div(x.rows, plan.tile_rows);
+  std::int64_t col_tiles = ceil_div(y.rows, plan.tile_cols);
+  if (problem.grouping == Grouping::kMasked) {
+    // CTAs for the rows that are expected; where more count, they take further tiles.
+    std::int64_t& token_tiles = plan.swap ? col_tiles : row_tiles;
+    std::int64_t const expected = ceil_div(problem.group_rows, tile_m(plan));
+    token_tiles = std::clamp<std::int64_t>(expected, 1, token_tiles);
+  }
 
   GemmLaunch launch;
   GemmArgs& args = launch.args;

@@ -77,7 +77,7 @@ def expected(values, ids, weights, w13, w2) -> tuple[torch.Tensor, torch.Tensor]
 
 
 @pytest.mark.settings("default")
-@pytest.mark.parametrize("tokens", [1, 5])
+@pytest.mark.parametrize("tokens", [1, 5, 8, 64])
 def test_fp4_experts(generator, tokens, expert_kernels):
     """vLLM's own apply(): alignment query, permutation, both grouped products, activation, gathering."""
     experts, hidden, intermediate, top = 6, 512, 256, 3
