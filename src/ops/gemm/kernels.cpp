@@ -83,10 +83,10 @@ bool scales_outside_often(GemmShape const& shape, Arch const& arch) {
 
 GemmPlan make_plan(TileForm form, GemmShape const& shape, Arch const& arch) {
   bool const f32 = shape.a_scale == ScaleKind::kF32 || shape.b_scale == ScaleKind::kF32;
-  bool const ids_and_f32 = shape.grouping == Grouping::kContiguous && f32 && arch.block_scaled_mma;
+  bool const grouped_f32 = shape.grouping != Grouping::kNone && f32 && arch.block_scaled_mma;
   bool const f16 =
       !arch.block_scaled_mma && (shape.a == Dtype::kE2m1 || shape.b == Dtype::kE2m1);  // two fragments a step
-  if (!form.swap && (scales_outside_often(shape, arch) || ids_and_f32 || f16)) {
+  if (!form.swap && (scales_outside_often(shape, arch) || grouped_f32 || f16)) {
     // A warp's 64 x 32 sums beside the scales (and the groups, or f16 fragments) would spill; 32 x 32 do not.
     form.tile_cols = 64;
     form.warps_rows = 4;
