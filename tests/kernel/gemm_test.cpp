@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -209,6 +210,38 @@ TEST(RefusedCalls, TouchNothing) {
   EXPECT_EQ(after, before);
   backend.release(memory);
 }
+
+/// Scales whose product no FP32 holds, beside data that are zero: the result is zero, not 0 * infinity.
+class HugeScales : public testing::TestWithParam<std::string> {};
+
+TEST_P(HugeScales, OfZerosGiveZeros) {
+  Context& context = context_of(GetParam());
+  Backend& backend = context.backend();
+  constexpr std::int64_t kRows = 4, kCols = 40, kK = 128;
+  for (Dtype const b_type : {Dtype::kE4m3, Dtype::kI8}) {
+    std::vector<std::byte> memory(1 << 16, std::byte{0});  // a and b are zero
+    std::fill_n(memory.begin() + 16384, 8192, std::byte{254});
+    DeviceAddress const at = backend.allocate(memory.size());
+    backend.copy_to_device(at, memory, nullptr);
+    bool const packed = b_type == Dtype::kI8;
+    GemmCall call;
+    call.a = contiguous_view(at, Dtype::kE4m3, {kRows, kK});
+    call.b = contiguous_view(at + 4096, b_type, {kCols, packed ? kK / 2 : kK});
+    call.scale_a = contiguous_view(at + 16384, Dtype::kUe8m0, {kRows, 1});
+    call.scale_b = contiguous_view(at + 20480, Dtype::kUe8m0, {kCols, packed ? kK / 32 : 1});
+    call.d = contiguous_view(at + 32768, Dtype::kF32, {kRows, kCols});
+    call.recipe_a = {1, 128};
+    call.recipe_b = {1, packed ? 32 : 128};
+    fp8_fp4_gemm_nt(context, call);
+    std::vector<float> d(kRows * kCols, 1.0f);
+    backend.copy_to_host(std::as_writable_bytes(std::span(d)), call.d.data, nullptr);
+    for (float value : d) ASSERT_EQ(value, 0.0f) << name_of(b_type);
+    backend.release(at);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, HugeScales, testing::ValuesIn(kKernelTestDevices),
+                         [](auto const& info) { return test_name(info.param); });
 
 }  // namespace
 }  // namespace deepwell::check

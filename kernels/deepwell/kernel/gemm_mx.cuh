@@ -66,16 +66,17 @@ struct GemmMx {
       (!kXInside && P.x_gran_k == 32) || (!kYInside && P.y_gran_k == 32) ? 32 : 128;
   static constexpr int kGroups = kTileK / kOutsideK;
 
-  static constexpr bool kMoves = !Target::kBlockScaled && (P.x == Dtype::kE2m1 || P.y == Dtype::kE2m1);
+  // Whether both operands become f16: e2m1 by moving its bits there.
+  static constexpr bool kAsF16 = !Target::kBlockScaled && (P.x == Dtype::kE2m1 || P.y == Dtype::kE2m1);
   static constexpr Fragment form_of(Dtype operand) {
-    if (kMoves) return operand == Dtype::kE4m3 ? Fragment::kInterleaved : Fragment::kMoved;
+    if (kAsF16) return operand == Dtype::kE4m3 ? Fragment::kInterleaved : Fragment::kMoved;
     if (operand == Dtype::kE4m3) return Fragment::kBytes;
     if (kK64) return Fragment::kPacked;
     return Target::kBlockScaled && P.native_e2m1 ? Fragment::kContainers : Fragment::kWidened;
   }
   static constexpr Fragment kXForm = form_of(P.x);
   static constexpr Fragment kYForm = form_of(P.y);
-  // What the partial sums of moved e2m1 elements lack, as a factor of the scale of their operand.
+  // What partial sums of moved e2m1 elements lack.
   static constexpr float kXFactor = kXForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
   static constexpr float kYFactor = kYForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
   static constexpr int kXRegisters = 4 * mmas_of(kXForm);  // of a k step's fragments
@@ -353,7 +354,7 @@ struct GemmMx {
   template <int kI, int kJ, int kStep>
   __device__ static void mma(float (&d)[4], uint32 const (&x)[kXRegisters], uint32 const (&y)[kYRegisters],
                              ScaleWords const& words) {
-    if constexpr (kMoves) {
+    if constexpr (kAsF16) {
       mma_f16_m16n8k16(d, x, y);
       mma_f16_m16n8k16(d, x + 4, y + 2);
     } else if constexpr (!Target::kBlockScaled) {
@@ -420,20 +421,14 @@ struct GemmMx {
     }
   }
 
-  /// Two factors whose product is `scale` times what moved elements lack.
-  template <ScaleKind kKind, Fragment kForm>
+  template <ScaleKind kKind>
   __device__ static HalfPowers halves_of(uint32 scale) {
-    HalfPowers halves = kKind == ScaleKind::kF32 ? half_scales(scale) : half_powers(scale);
-    if constexpr (kForm == Fragment::kMoved) {
-      static_assert(kMovedE2m1 == 128.0f * 128.0f);
-      halves.lower *= 128.0f;
-      halves.upper *= 128.0f;
-    }
-    return halves;
+    return kKind == ScaleKind::kF32 ? half_scales(scale) : half_powers(scale);
   }
 
   /// acc = fma(partial * factor_a, factor_b, acc) with the factors that stand outside.
   __device__ static float promote(float partial, uint32 scale_x, uint32 scale_y, float acc) {
+    if constexpr (kAsF16) partial *= kXFactor * kYFactor;  // not the scales, which may be at FP32's end
     if constexpr (kXInside) {
       return fma_rn(partial, factor_beside_exponent(scale_y), acc);
     } else if constexpr (kYInside) {
@@ -441,11 +436,10 @@ struct GemmMx {
     } else if constexpr (P.x_scale == ScaleKind::kF32 && P.y_scale == ScaleKind::kF32) {
       float const x = Target::kBlockScaled ? factor_beside_exponent(scale_x) : bits_to_f32(scale_x);
       float const y = Target::kBlockScaled ? factor_beside_exponent(scale_y) : bits_to_f32(scale_y);
-      if constexpr (kMoves) partial *= kXFactor * kYFactor;
       return P.swap ? fma_rn(partial * y, x, acc) : fma_rn(partial * x, y, acc);
     } else {
-      HalfPowers const x = halves_of<P.x_scale, kXForm>(scale_x);
-      HalfPowers const y = halves_of<P.y_scale, kYForm>(scale_y);
+      HalfPowers const x = halves_of<P.x_scale>(scale_x);
+      HalfPowers const y = halves_of<P.y_scale>(scale_y);
       float const with_x = x.lower * y.upper, with_y = y.lower * x.upper;
       return P.swap ? fma_rn(partial * with_y, with_x, acc) : fma_rn(partial * with_x, with_y, acc);
     }
