@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/cuda_tools.hpp"
+#include "graph_time.hpp"
 #include "ops/gemm/gemm.hpp"
 #include "ref/gemm.hpp"
 
@@ -46,13 +46,6 @@ struct Shape {
 
 constexpr double kL2Bytes = 60e6;
 
-std::vector<std::byte> random_bytes(std::size_t count, std::uint64_t seed, unsigned mask, unsigned add) {
-  std::mt19937_64 random(seed);
-  std::vector<std::byte> bytes(count);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>((random() >> 11 & mask) + add);
-  return bytes;
-}
-
 /// A [rows, k] operand of batch matrices with packed UE8M0 or FP32 scales, on the device.
 struct Operand {
   TensorView data, scale;
@@ -81,10 +74,11 @@ class Bench {
       owned.push_back(address);
       return address;
     };
-    std::vector<std::byte> const weights = b_type == Dtype::kE2m1 ? random_bytes(weight_bytes, 1, 0xff, 0)
-                                                                  : random_bytes(weight_bytes, 1, 0xbf, 0x10);
+    std::vector<std::byte> const weights = b_type == Dtype::kE2m1
+                                               ? bench::random_bytes(weight_bytes, 1, 0xff, 0)
+                                               : bench::random_bytes(weight_bytes, 1, 0xbf, 0x10);
     std::vector<GemmProblem> calls(copies, base);
-    std::vector<std::byte> const activations = random_bytes(shape.batch * m * shape.k, 2, 0xbf, 0x10);
+    std::vector<std::byte> const activations = bench::random_bytes(shape.batch * m * shape.k, 2, 0xbf, 0x10);
     std::vector<std::byte> const activation_scales = scale_values(base.a.scale, shape.batch, m, shape.k);
     base.a.data = upload(activations);
     base.a.scale.data = upload(activation_scales);
@@ -101,22 +95,9 @@ class Bench {
     run_gemm(context_, calls[0], stream.get(), &workspace_);
     backend.synchronize(stream.get());
     double const error = largest_error(calls[0], activations, activation_scales, weights, scales);
-    std::unique_ptr<cuda::Graph> graph;
-    {
-      cuda::Capture capture(cuda::device_of(backend), stream.get());
-      for (GemmProblem const& call : calls) run_gemm(context_, call, stream.get(), &workspace_);
-      graph = capture.finish();
-    }
-    cuda::Event begin(cuda::device_of(backend)), end(cuda::device_of(backend));
-    std::vector<double> times;
-    for (int i = 0; i < 13; ++i) {
-      begin.record(stream.get());
-      graph->launch(stream.get());
-      end.record(stream.get());
-      if (i >= 3) times.push_back(begin.seconds_to(end) / copies * 1e6);
-    }
-    std::sort(times.begin(), times.end());
-    double const us = times[times.size() / 2];
+    double const us = bench::graph_time_us(context_, calls.size(), [&](Stream replayed) {
+      for (GemmProblem const& call : calls) run_gemm(context_, call, replayed, &workspace_);
+    });
     double const floor_us = (weight_bytes + weight_scale_bytes + activation_bytes) / bandwidth_ * 1e6;
     GemmCandidate const best = choose_gemm(shape_of(base), context_.arch()).ranked.at(0);
     fmt::print(
@@ -203,7 +184,7 @@ class Bench {
 
   static std::vector<std::byte> scale_values(ScaleOperand const& scale, std::int64_t batch, std::int64_t rows,
                                              std::int64_t k) {
-    std::vector<std::byte> bytes = random_bytes(scale_bytes(scale, batch, rows, k), 3, 7, 120);
+    std::vector<std::byte> bytes = bench::random_bytes(scale_bytes(scale, batch, rows, k), 3, 7, 120);
     if (scale.kind == ScaleKind::kF32) {
       float const value = 0.013f;  // no power of two
       for (std::size_t i = 0; i + 4 <= bytes.size(); i += 4) std::memcpy(&bytes[i], &value, 4);

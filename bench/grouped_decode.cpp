@@ -6,14 +6,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
-#include "backend/cuda/cuda_tools.hpp"
+#include "graph_time.hpp"
 #include "num/formats.hpp"
 #include "ops/gemm/grouped.hpp"
-#include "ref/gemm.hpp"
 
 namespace deepwell {
 namespace {
@@ -26,20 +24,6 @@ struct Layer {
 };
 
 constexpr std::int64_t kExperts = 256, kTop = 6;
-
-std::vector<std::byte> random_bytes(std::size_t count, std::uint64_t seed, unsigned mask, unsigned add) {
-  constexpr std::size_t kPeriod = 4'000'037;  // a prime: rows of different matrices differ
-  std::mt19937_64 random(seed);
-  std::vector<std::byte> bytes(count);
-  for (std::size_t i = 0; i < std::min(count, kPeriod); ++i)
-    bytes[i] = static_cast<std::byte>((random() >> 11 & mask) + add);
-  for (std::size_t done = kPeriod; done < count;) {
-    std::size_t const more = std::min(done, count - done);
-    std::memcpy(bytes.data() + done, bytes.data(), more);
-    done += more;
-  }
-  return bytes;
-}
 
 class Bench {
  public:
@@ -59,9 +43,10 @@ class Bench {
     std::int64_t const words = layer.k / (4 * gran_k);
     // Weights of all experts once; each call of the graph takes other experts, until all have been read.
     std::int64_t const sets = kExperts / used;
-    Buffer const b = upload(random_bytes(kExperts * matrix_bytes, 1, fp4 ? 0xff : 0xbf, fp4 ? 0 : 0x10));
-    Buffer const scale_b = upload(random_bytes(kExperts * layer.n * words * 4, 2, 7, 120));
-    Buffer const a = upload(random_bytes(m * layer.k, 3, 0xbf, 0x10));
+    Buffer const b =
+        upload(bench::random_bytes(kExperts * matrix_bytes, 1, fp4 ? 0xff : 0xbf, fp4 ? 0 : 0x10));
+    Buffer const scale_b = upload(bench::random_bytes(kExperts * layer.n * words * 4, 2, 7, 120));
+    Buffer const a = upload(bench::random_bytes(m * layer.k, 3, 0xbf, 0x10));
     Buffer const scale_a = upload(activation_scales(m, layer));
     Buffer const d{context_.backend(), std::vector<std::byte>(m * layer.n * 2)};
     std::vector<GroupedGemmCall> calls;
@@ -75,19 +60,19 @@ class Bench {
       }
       layouts.push_back(upload({std::as_bytes(std::span(ids)).begin(), std::as_bytes(std::span(ids)).end()}));
       GroupedGemmCall call;
-      call.a = contiguous_view(a.address, Dtype::kE4m3, {m, layer.k});
-      call.b = contiguous_view(b.address, fp4 ? Dtype::kI8 : Dtype::kE4m3,
+      call.a = contiguous_view(a.address(), Dtype::kE4m3, {m, layer.k});
+      call.b = contiguous_view(b.address(), fp4 ? Dtype::kI8 : Dtype::kE4m3,
                                {kExperts, layer.n, fp4 ? layer.k / 2 : layer.k});
-      call.scale_b = contiguous_view(scale_b.address, Dtype::kI32, {kExperts, layer.n, words});
+      call.scale_b = contiguous_view(scale_b.address(), Dtype::kI32, {kExperts, layer.n, words});
       call.scale_b.strides = {layer.n * words, 1, layer.n};
       if (layer.f32_scales) {
-        call.scale_a = contiguous_view(scale_a.address, Dtype::kF32, {m, layer.k / 128});
+        call.scale_a = contiguous_view(scale_a.address(), Dtype::kF32, {m, layer.k / 128});
       } else {
-        call.scale_a = contiguous_view(scale_a.address, Dtype::kI32, {m, layer.k / 512});
+        call.scale_a = contiguous_view(scale_a.address(), Dtype::kI32, {m, layer.k / 512});
         call.scale_a.strides = {1, align_up(m, 4)};
       }
-      call.layout = contiguous_view(layouts.back().address, Dtype::kI32, {m});
-      call.d = contiguous_view(d.address, Dtype::kBf16, {m, layer.n});
+      call.layout = contiguous_view(layouts.back().address(), Dtype::kI32, {m});
+      call.d = contiguous_view(d.address(), Dtype::kBf16, {m, layer.n});
       call.recipe.recipe_a = {1, 128};
       call.recipe.recipe_b = {1, static_cast<int>(gran_k)};
       call.alignment = alignment;
@@ -109,23 +94,11 @@ class Bench {
   }
 
  private:
-  struct Buffer {
-    Buffer(Backend& backend, std::vector<std::byte> const& bytes)
-        : backend(&backend), address(backend.allocate(bytes.size())) {
-      backend.copy_to_device(address, bytes, nullptr);
-    }
-    Buffer(Buffer&& other) noexcept : backend(other.backend), address(std::exchange(other.address, 0)) {}
-    ~Buffer() {
-      if (address != 0) backend->release(address);
-    }
-    Backend* backend;
-    DeviceAddress address;
-  };
-
+  using Buffer = bench::DeviceMemory;
   Buffer upload(std::vector<std::byte> const& bytes) { return {context_.backend(), bytes}; }
 
   static std::vector<std::byte> activation_scales(std::int64_t m, Layer const& layer) {
-    std::vector<std::byte> bytes = random_bytes(align_up(m, 4) * layer.k / 128, 4, 7, 120);
+    std::vector<std::byte> bytes = bench::random_bytes(align_up(m, 4) * layer.k / 128, 4, 7, 120);
     if (!layer.f32_scales) return bytes;
     std::vector<std::byte> out(m * layer.k / 128 * 4);
     for (std::size_t i = 0; i < out.size() / 4; ++i) {
@@ -136,30 +109,16 @@ class Bench {
   }
 
   double time(std::vector<GroupedGemmCall>& calls) {
-    cuda::OwnedStream stream(cuda::device_of(context_.backend()));
-    for (GroupedGemmCall& call : calls) call.stream = stream.get();
-    grouped_fp8_fp4_gemm_nt(context_, calls[0]);
-    context_.backend().synchronize(stream.get());
     // At least four calls a graph: calls on few experts' weights follow each other, as layers do.
-    int const rounds = std::max<int>(1, 4 / static_cast<int>(calls.size()));
-    std::unique_ptr<cuda::Graph> graph;
-    {
-      cuda::Capture capture(cuda::device_of(context_.backend()), stream.get());
-      for (int round = 0; round < rounds; ++round) {
-        for (GroupedGemmCall const& call : calls) grouped_fp8_fp4_gemm_nt(context_, call);
+    std::size_t const rounds = std::max<std::size_t>(1, 4 / calls.size());
+    return bench::graph_time_us(context_, calls.size() * rounds, [&](Stream stream) {
+      for (std::size_t round = 0; round < rounds; ++round) {
+        for (GroupedGemmCall& call : calls) {
+          call.stream = stream;
+          grouped_fp8_fp4_gemm_nt(context_, call);
+        }
       }
-      graph = capture.finish();
-    }
-    cuda::Event begin(cuda::device_of(context_.backend())), end(cuda::device_of(context_.backend()));
-    std::vector<double> times;
-    for (int i = 0; i < 13; ++i) {
-      begin.record(stream.get());
-      graph->launch(stream.get());
-      end.record(stream.get());
-      if (i >= 3) times.push_back(begin.seconds_to(end) / static_cast<double>(calls.size() * rounds) * 1e6);
-    }
-    std::sort(times.begin(), times.end());
-    return times[times.size() / 2];
+    });
   }
 
   Context context_;

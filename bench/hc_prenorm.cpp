@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "backend/cuda/cuda_tools.hpp"
+#include "graph_time.hpp"
 #include "ops/hc_prenorm/hc_prenorm.hpp"
 
 namespace deepwell {
@@ -31,22 +31,22 @@ class Bench {
     std::int64_t const a_bytes = align_up(2 * m * k, 256), b_bytes = align_up(4 * n * k, 256);
     std::int64_t const sets = std::clamp<std::int64_t>(ceil_div(kEnoughBytes, a_bytes + b_bytes), 2, 256);
     // bf16 and f32 numbers around 1, of both signs.
-    Buffer const a(context_.backend(), sets * a_bytes, 0x3f803f80u, 0x807f807fu);
-    Buffer const b(context_.backend(), sets * b_bytes, 0x3f800000u, 0x807fffffu);
-    Buffer const d(context_.backend(), 4 * parts * m * n, 0, 0);
-    Buffer const sqr_sum(context_.backend(), 4 * parts * m, 0, 0);
+    bench::DeviceMemory const a = words(sets * a_bytes, 0x3f803f80u, 0x807f807fu);
+    bench::DeviceMemory const b = words(sets * b_bytes, 0x3f800000u, 0x807fffffu);
+    bench::DeviceMemory const d = words(4 * parts * m * n, 0, 0);
+    bench::DeviceMemory const sqr_sum = words(4 * parts * m, 0, 0);
     std::vector<HcPrenormProblem> problems;
     for (std::int64_t set = 0; set < sets; ++set) {
       HcPrenormCall call;
-      call.a = contiguous_view(a.address + set * a_bytes, Dtype::kBf16, {m, k});
-      call.b = contiguous_view(b.address + set * b_bytes, Dtype::kF32, {n, k});
+      call.a = contiguous_view(a.address() + set * a_bytes, Dtype::kBf16, {m, k});
+      call.b = contiguous_view(b.address() + set * b_bytes, Dtype::kF32, {n, k});
       if (splits == 0) {
-        call.d = contiguous_view(d.address, Dtype::kF32, {m, n});
-        call.sqr_sum = contiguous_view(sqr_sum.address, Dtype::kF32, {m});
+        call.d = contiguous_view(d.address(), Dtype::kF32, {m, n});
+        call.sqr_sum = contiguous_view(sqr_sum.address(), Dtype::kF32, {m});
       } else {
         call.num_splits = splits;
-        call.d = contiguous_view(d.address, Dtype::kF32, {splits, m, n});
-        call.sqr_sum = contiguous_view(sqr_sum.address, Dtype::kF32, {splits, m});
+        call.d = contiguous_view(d.address(), Dtype::kF32, {splits, m, n});
+        call.sqr_sum = contiguous_view(sqr_sum.address(), Dtype::kF32, {splits, m});
       }
       problems.push_back(check_hc_prenorm(call));
     }
@@ -68,42 +68,18 @@ class Bench {
 
  private:
   /// Words `base` with the bits of `mask` at random.
-  struct Buffer {
-    Buffer(Backend& from, std::int64_t bytes, std::uint32_t base, std::uint32_t mask) : backend(from) {
-      std::mt19937 random(1);
-      std::vector<std::uint32_t> words(static_cast<std::size_t>(ceil_div(bytes, 4)));
-      for (std::uint32_t& word : words) word = base ^ (static_cast<std::uint32_t>(random()) & mask);
-      address = backend.allocate(4 * words.size());
-      backend.copy_to_device(address, std::as_bytes(std::span(words)), nullptr);
-    }
-    ~Buffer() { backend.release(address); }
-    Buffer(Buffer const&) = delete;
-    Buffer& operator=(Buffer const&) = delete;
-    Backend& backend;
-    DeviceAddress address = 0;
-  };
+  bench::DeviceMemory words(std::int64_t bytes, std::uint32_t base, std::uint32_t mask) {
+    std::mt19937 random(1);
+    std::vector<std::uint32_t> out(static_cast<std::size_t>(ceil_div(bytes, 4)));
+    for (std::uint32_t& word : out) word = base ^ (static_cast<std::uint32_t>(random()) & mask);
+    return {context_.backend(), std::as_bytes(std::span(out))};
+  }
 
   double time(std::vector<HcPrenormProblem> const& problems, HcPrenormCandidate const& how) {
-    cuda::OwnedStream stream(cuda::device_of(context_.backend()));
-    launch_hc_prenorm(context_, problems.front(), how, stream.get(), nullptr);
-    context_.backend().synchronize(stream.get());
-    std::unique_ptr<cuda::Graph> graph;
-    {
-      cuda::Capture capture(cuda::device_of(context_.backend()), stream.get());
+    return bench::graph_time_us(context_, problems.size(), [&](Stream stream) {
       for (HcPrenormProblem const& problem : problems)
-        launch_hc_prenorm(context_, problem, how, stream.get(), nullptr);
-      graph = capture.finish();
-    }
-    cuda::Event begin(cuda::device_of(context_.backend())), end(cuda::device_of(context_.backend()));
-    std::vector<double> times;
-    for (int i = 0; i < 13; ++i) {
-      begin.record(stream.get());
-      graph->launch(stream.get());
-      end.record(stream.get());
-      if (i >= 3) times.push_back(begin.seconds_to(end) / static_cast<double>(problems.size()) * 1e6);
-    }
-    std::sort(times.begin(), times.end());
-    return times[times.size() / 2];
+        launch_hc_prenorm(context_, problem, how, stream, nullptr);
+    });
   }
 
   Context context_;

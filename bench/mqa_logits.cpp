@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/cuda_tools.hpp"
+#include "graph_time.hpp"
 #include "ops/mqa_logits/mqa_logits.hpp"
 
 namespace deepwell {
@@ -17,37 +17,10 @@ namespace {
 
 constexpr std::int64_t kHeads = 64, kDim = 128, kPage = 64;
 
-/// Memory of the device with some bytes in it.
-class Buffer {
- public:
-  Buffer(Backend& backend, std::vector<std::byte> const& bytes)
-      : backend_(backend), address_(backend.allocate(std::max<std::size_t>(bytes.size(), 1))) {
-    if (!bytes.empty()) backend.copy_to_device(address_, bytes, nullptr);
-  }
-  ~Buffer() { backend_.release(address_); }
-  Buffer(Buffer const&) = delete;
-  Buffer& operator=(Buffer const&) = delete;
-  DeviceAddress address() const { return address_; }
+using Buffer = bench::DeviceMemory;
 
- private:
-  Backend& backend_;
-  DeviceAddress address_;
-};
-
-/// e4m3 bytes of moderate size, the same ones again and again.
-std::vector<std::byte> codes(std::size_t count) {
-  constexpr std::size_t kPeriod = 1'000'003;
-  std::mt19937 random(1);
-  std::vector<std::byte> out(count);
-  for (std::size_t i = 0; i < std::min(count, kPeriod); ++i)
-    out[i] = static_cast<std::byte>((random() & 0x9f) + 0x20);
-  for (std::size_t done = kPeriod; done < count;) {
-    std::size_t const more = std::min(done, count - done);
-    std::memcpy(out.data() + done, out.data(), more);
-    done += more;
-  }
-  return out;
-}
+/// e4m3 of moderate size.
+std::vector<std::byte> codes(std::size_t count) { return bench::random_bytes(count, 1, 0x9f, 0x20); }
 
 template <class T>
 std::vector<std::byte> bytes_of(std::vector<T> const& values) {
@@ -145,26 +118,10 @@ class Bench {
 
   template <class Call>
   double time(Call&& call) {
-    constexpr int kCalls = 8;
-    cuda::OwnedStream stream(cuda::device_of(context_.backend()));
-    call(stream.get());
-    context_.backend().synchronize(stream.get());
-    std::unique_ptr<cuda::Graph> graph;
-    {
-      cuda::Capture capture(cuda::device_of(context_.backend()), stream.get());
-      for (int i = 0; i < kCalls; ++i) call(stream.get());
-      graph = capture.finish();
-    }
-    cuda::Event begin(cuda::device_of(context_.backend())), end(cuda::device_of(context_.backend()));
-    std::vector<double> times;
-    for (int i = 0; i < 13; ++i) {
-      begin.record(stream.get());
-      graph->launch(stream.get());
-      end.record(stream.get());
-      if (i >= 3) times.push_back(begin.seconds_to(end) / kCalls * 1e6);
-    }
-    std::sort(times.begin(), times.end());
-    return times[times.size() / 2];
+    constexpr std::size_t kCalls = 8;
+    return bench::graph_time_us(context_, kCalls, [&](Stream stream) {
+      for (std::size_t i = 0; i < kCalls; ++i) call(stream);
+    });
   }
 
   Context context_;

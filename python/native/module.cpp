@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "deepwell/deepwell.h"
 #include "dlpack.h"
@@ -94,33 +95,43 @@ bool is_finalizing() {
 
 /// What close() and threads that come back from a call know of each other.
 struct Exit {
-  std::atomic<int> calls{0};      // without the GIL
-  std::atomic<int> returning{0};  // of them, those that wait for it
+  std::atomic<int> inside{0};     // calls that may use contexts
+  std::atomic<int> returning{0};  // calls that wait for the GIL
   std::atomic<bool> closing{false};
   pthread_t closer{};  // set before closing
 };
 Exit at_exit;
 
-/// Lets other Python threads run during a scope. A daemon thread that comes back while Python shuts down stays here until the
-/// process ends, as it does in the interpreter itself since 3.13: before, that ended threads by unwinding them, which frames of
-/// another C++ runtime do not survive.
+/// Lets other Python threads run during a scope. A daemon thread that calls after close() has begun, or comes back then, stays here
+/// until the process ends: contexts are gone, and Python before 3.13 ends threads by unwinding them, which frames of another C++
+/// runtime do not survive.
 class WithoutGil {
  public:
-  WithoutGil() : thread_(PyEval_SaveThread()) { ++at_exit.calls; }
+  WithoutGil() : thread_(PyEval_SaveThread()) {
+    ++at_exit.inside;  // before the question: close() asks the other way round
+    if (closes_elsewhere()) {
+      --at_exit.inside;
+      while (true) pause();
+    }
+  }
   ~WithoutGil() {
+    --at_exit.inside;
     ++at_exit.returning;
-    if (at_exit.closing && pthread_equal(pthread_self(), at_exit.closer) == 0) {
+    if (closes_elsewhere()) {
       --at_exit.returning;
       wait_for_the_end();
       ++at_exit.returning;
     }
     PyEval_RestoreThread(thread_);
     --at_exit.returning;
-    --at_exit.calls;
   }
   WithoutGil(WithoutGil const&) = delete;
 
  private:
+  static bool closes_elsewhere() {
+    return at_exit.closing && pthread_equal(pthread_self(), at_exit.closer) == 0;
+  }
+
   /// Between close() and the shutdown others' exit handlers run. One that waits for this thread gets it after a while.
   static void wait_for_the_end() {
     constexpr int kMilliseconds = 2000;
@@ -944,27 +955,27 @@ PyObject* forget_after_fork(PyObject*, PyObject*) {
   forget_devices();
   for (dw_context*& context : state.contexts) context = nullptr;
   state.num_contexts = 0;
-  at_exit.calls = at_exit.returning = 0;  // of threads that are not here
+  at_exit.inside = at_exit.returning = 0;  // of threads that are not here
   Py_RETURN_NONE;
 }
 
-/// At exit: ends all contexts; none while calls of other threads still use them, they go with the process then.
+/// At exit: waits for calls of other threads, none of which begins any more, and ends all contexts with what they still build.
+/// Where a call takes longer than that (an emulated one may), contexts are left to the end of the process.
 PyObject* close(PyObject*, PyObject*) {
   at_exit.closer = pthread_self();
   at_exit.closing = true;
   forget_devices();
-  bool const busy = at_exit.calls.load() > 0;
-  int const count = busy ? 0 : state.num_contexts;
-  if (!busy) state.num_contexts = 0;
+  int const count = std::exchange(state.num_contexts, 0);
   {
     WithoutGil const without_gil;
-    for (int i = 0; i < count; ++i) {
+    constexpr int kMilliseconds = 10000;
+    for (int i = 0; i < kMilliseconds && at_exit.inside > 1; ++i) usleep(1000);  // 1: this one
+    for (int i = 0; i < count && at_exit.inside == 1; ++i) {
       dw_context_destroy(state.contexts[i]);
       state.contexts[i] = nullptr;
     }
     // Threads that wait for the GIL get it now: later they would be unwound.
-    constexpr int kMilliseconds = 1000;
-    for (int i = 0; i < kMilliseconds && at_exit.returning > 0; ++i) usleep(1000);
+    for (int i = 0; i < 1000 && at_exit.returning > 0; ++i) usleep(1000);
   }
   Py_RETURN_NONE;
 }

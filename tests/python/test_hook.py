@@ -276,8 +276,10 @@ def test_a_package_that_was_removed_while_running(run_python, tmp_path, site):
     assert out == str(site / "deep_gemm" / "__init__.py")
 
 
-def test_threads_that_still_call_at_exit(run_python):
-    """The process ends cleanly while daemon threads are inside the native library."""
+@pytest.mark.parametrize("builds", [True, False], ids=["while kernels are built", "kernels built before"])
+def test_threads_that_still_call_at_exit(run_python, tmp_path, builds):
+    """The process ends cleanly while daemon threads are inside the native library, and kernels being compiled."""
+    cache = {"DEEPWELL_CACHE_DIR": str(tmp_path / "cache")} if builds else {}
     done = run_python(
         "import threading, torch, deepwell, deep_gemm\n"
         "import time\n"
@@ -289,7 +291,7 @@ def test_threads_that_still_call_at_exit(run_python):
         "deep_gemm.fp8_gemm_nt(a, a, d, recipe=(1, 1, 128))\n"
         "for _ in range(2): threading.Thread(target=work, daemon=True).start()\n"
         "time.sleep(0.5)\n",
-        environment={"DEEPWELL_DEVICE": "emu:sm_120a"},
+        environment={"DEEPWELL_DEVICE": "emu:sm_120a", **cache},
         check=False,
     )
     assert done.returncode == 0, done.stderr

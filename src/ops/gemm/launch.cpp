@@ -2,19 +2,11 @@
 #include <algorithm>
 #include <limits>
 
+#include "ops/addresses.hpp"
 #include "ops/gemm/gemm.hpp"
 
 namespace deepwell {
 namespace {
-
-constexpr std::int64_t kMaxTmaStride = std::int64_t{1} << 40;
-
-bool tma_stride(std::int64_t bytes) { return bytes > 0 && bytes % 16 == 0 && bytes < kMaxTmaStride; }
-
-template <class T>
-T* pointer(DeviceAddress address) {
-  return reinterpret_cast<T*>(static_cast<std::uintptr_t>(address));
-}
 
 /// One side of the product as a kernel sees it.
 struct Side {

@@ -8,19 +8,13 @@
 #include <utility>
 
 #include "base/options.hpp"
+#include "ops/addresses.hpp"
 #include "ops/gemm/checks.hpp"
 
 namespace deepwell {
 namespace {
 
 using checks::Range;
-
-constexpr std::int64_t kMaxTmaStride = std::int64_t{1} << 40;
-
-template <class T>
-T* pointer(DeviceAddress address) {
-  return reinterpret_cast<T*>(static_cast<std::uintptr_t>(address));
-}
 
 void check_dtype(std::string_view name, TensorView const& view, Dtype wanted) {
   if (view.dtype != wanted)
@@ -58,7 +52,7 @@ void check_places(std::string_view name, TensorView const& view) {
 
 /// Whether TMA can read an operand; `row` is the bytes of one.
 bool tma_reads(DeviceAddress data, std::int64_t rows, std::int64_t row, std::int64_t pitch) {
-  return data % 16 == 0 && (rows == 1 || (pitch >= row && pitch % 16 == 0 && pitch < kMaxTmaStride));
+  return data % 16 == 0 && (rows == 1 || (pitch >= row && tma_stride(pitch)));
 }
 
 TensorMap encode(Backend& backend, DeviceAddress data, Dtype dtype, std::int64_t rows, std::int64_t k,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "ops/addresses.hpp"
 #include "ops/gemm/checks.hpp"
 
 namespace deepwell {
@@ -154,8 +155,8 @@ void launch(Context& context, TensorView const& from, int rows_per_scale, Tensor
   int const from_bytes = bits_of(from.dtype) / 8;
   ScaleLayoutPlan const plan{.from = from.dtype == Dtype::kF32 ? Dtype::kF32 : Dtype::kUe8m0, .to = to.dtype};
   ScaleLayoutArgs args{};
-  args.from = reinterpret_cast<unsigned char const*>(static_cast<std::uintptr_t>(from.data));
-  args.to = reinterpret_cast<unsigned*>(static_cast<std::uintptr_t>(to.data));
+  args.from = pointer<unsigned char const>(from.data);
+  args.to = pointer<unsigned>(to.data);
   args.from_group_stride = source.group_stride * from_bytes;
   args.from_row_stride = source.row_stride * from_bytes;
   args.from_column_stride = source.column_stride * from_bytes;
@@ -166,7 +167,7 @@ void launch(Context& context, TensorView const& from, int rows_per_scale, Tensor
   args.columns = static_cast<int>(source.columns);
   args.out_columns = static_cast<int>(target.columns);
   args.rows_per_scale = rows_per_scale;
-  args.notes = reinterpret_cast<unsigned*>(static_cast<std::uintptr_t>(context.backend().notes_address()));
+  args.notes = pointer<unsigned>(context.backend().notes_address());
 
   LoadedKernel const& kernel =
       context.kernels().get(plan_key(plan), stream, [&] { return kernel_request(plan, context.arch()); });

@@ -4,19 +4,14 @@
 #include <algorithm>
 #include <limits>
 
+#include "ops/addresses.hpp"
 #include "ops/gemm/checks.hpp"
 #include "ops/gemm/gemm.hpp"
 
 namespace deepwell {
 namespace {
 
-constexpr std::int64_t kMaxTmaStride = std::int64_t{1} << 40;
 constexpr std::int64_t kMaxKeys = std::numeric_limits<int>::max() - 2 * kMqaTile;
-
-template <class T>
-T* pointer(DeviceAddress address) {
-  return reinterpret_cast<T*>(static_cast<std::uintptr_t>(address));
-}
 
 void check_dtype(char const* name, TensorView const& view, Dtype wanted) {
   if (view.dtype != wanted)
@@ -98,8 +93,6 @@ TensorMapSpec float_map(DeviceAddress data, std::int64_t count, std::int64_t lin
   spec.box = {static_cast<std::uint32_t>(box), static_cast<std::uint32_t>(box_lines), 1};
   return spec;
 }
-
-bool tma_stride(std::int64_t bytes) { return bytes > 0 && bytes % 16 == 0 && bytes < kMaxTmaStride; }
 
 /// Queries and weights of `lines` rows. The stride of an axis of size 1 is never used, but has to be a legal one.
 void set_queries(Context& context, MqaArgs& args, MqaPlan const& plan, TensorView const& q,

@@ -19,7 +19,6 @@ from deepwell.errors import (
     BadTypeError,
     DeepwellError,
     DeviceError,
-    MissingError,
     ToolchainError,
     UnsupportedError,
     bad_type,
@@ -341,54 +340,42 @@ def forwarded(kind: str, *other_names: str, adapt: Callable[..., Any] | None = N
 
 def served_first(serve: Callable[..., bool]) -> Callable[[Any], Any]:
     """Makes a forwarded function ask `serve(*args, **kwargs)` first, which has its current signature, runs the call on
-    Deepwell's kernels and returns True, or returns False for a form or a device that is not Deepwell's.
-
-    Where Deepwell refuses a form (UnsupportedError) or cannot build its kernel (ToolchainError), the other DeepGEMM is asked;
-    if there is none, Deepwell's error stands.
+    Deepwell's kernels and returns True, or returns False for a form or a device that is not Deepwell's. Who serves
+    what is refused: see ours_or_theirs.
     """
 
     def decorate(forward: Any) -> Any:
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
-            refusal: DeepwellError | None = None
-            try:
-                if serve(*args, **kwargs):
-                    return None
-            except (UnsupportedError, ToolchainError) as error:
-                refusal = error
-            except TypeError as error:
-                if isinstance(error, DeepwellError) or not _is_of_another_form(serve, args, kwargs):
-                    raise
-            if refusal is None and _other.other() is None and _again(serve, args, kwargs):
-                return None
-            try:
-                return forward(*args, **kwargs)
-            except MissingError:
-                if refusal is not None:
-                    raise refusal from None
-                raise
+            def native() -> bool | None:
+                try:
+                    return serve(*args, **kwargs) or None
+                except TypeError as error:
+                    if isinstance(error, DeepwellError) or _fits(serve, args, kwargs):
+                        raise
+                    return None  # an older form: its arguments are adapted where they are forwarded
+
+            on = args[0] if args else kwargs.get("a")
+            ours_or_theirs(forward.__name__, data_of(on), native, lambda: forward(*args, **kwargs))
 
         return call
 
     return decorate
 
 
-def _is_of_another_form(serve: Any, args: Any, kwargs: Any) -> bool:
+def _fits(function: Any, args: Any, kwargs: Any) -> bool:
     import inspect
 
     try:
-        inspect.signature(serve).bind(*args, **kwargs)
-    except TypeError:
-        return True
-    return False
-
-
-def _again(serve: Any, args: Any, kwargs: Any) -> bool:
-    """Once more, where the other DeepGEMM turned out not to load: its devices are Deepwell's then."""
-    try:
-        return serve(*args, **kwargs)
+        inspect.signature(function).bind(*args, **kwargs)
     except TypeError:
         return False
+    return True
+
+
+def data_of(operand: Any) -> Any:
+    """The tensor of a pair (data, scale), or the tensor itself."""
+    return operand[0] if isinstance(operand, (tuple, list)) and operand else operand
 
 
 def _wrong_form(form: Any, args: Any, kwargs: Any, adapt: Any) -> DeepwellError | None:

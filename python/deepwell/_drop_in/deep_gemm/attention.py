@@ -16,7 +16,7 @@ from typing import Any
 
 from deepwell.errors import bad_argument, bad_type
 
-from ._forward import find, forwarded, given, ours_or_theirs, runtime, shown_as, takes
+from ._forward import data_of, find, forwarded, given, ours_or_theirs, runtime, shown_as, takes
 
 __all__ = [
     "fp8_fp4_mqa_logits",
@@ -73,11 +73,7 @@ def fp8_fp4_mqa_logits(
     native = None
     if schedule_meta is None:
         native = _fp8_mqa_logits(q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean, width, dtype)
-    return ours_or_theirs("fp8_fp4_mqa_logits", _data(q), native, theirs)
-
-
-def _data(q: Any) -> Any:
-    return q[0] if isinstance(q, (tuple, list)) and q else q
+    return ours_or_theirs("fp8_fp4_mqa_logits", data_of(q), native, theirs)
 
 
 def _is_fp8(q: Any) -> bool:
@@ -258,7 +254,7 @@ def fp8_fp4_paged_mqa_logits(
     native = _fp8_paged_mqa_logits(
         q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, clean, dtype, indices
     )
-    return ours_or_theirs("fp8_fp4_paged_mqa_logits", _data(q), native, theirs)
+    return ours_or_theirs("fp8_fp4_paged_mqa_logits", data_of(q), native, theirs)
 
 
 def _fp8_paged_mqa_logits(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepwell import _other
-from deepwell.errors import ToolchainError, UnsupportedError
-
-from ._forward import find, forwarded, given, on_cpu, runtime
+from ._forward import find, forwarded, given, ours_or_theirs, runtime
 
 __all__ = ["tf32_hc_prenorm_gemm", "mega_mhc", "bf16_mega_gate"]
 
@@ -34,27 +31,12 @@ def tf32_hc_prenorm_gemm(a, b, d, sqr_sum, num_splits=None) -> None:
     m of 0: nothing happens. Runs on the current stream of the tensors' device; the bits are the same at each
     call. Raises BadArgumentError for operands that do not fit together (before anything is launched).
     """
-    try:
-        if _native(a, b, d, sqr_sum, num_splits):
-            return
-    except (UnsupportedError, ToolchainError) as error:
-        if _other.attribute("tf32_hc_prenorm_gemm") is None:
-            raise
-        try:
-            _elsewhere(a, b, d, sqr_sum, num_splits)
-        except Exception:
-            if on_cpu(a):
-                raise error from None
-            raise
-        return
-    _elsewhere(a, b, d, sqr_sum, num_splits)
-
-
-def _elsewhere(a, b, d, sqr_sum, num_splits) -> None:
-    """The other DeepGEMM; Deepwell once more where the other one turns out not to load."""
-    if _other.other() is None and _native(a, b, d, sqr_sum, num_splits):
-        return
-    find("hc_prenorm", "tf32_hc_prenorm_gemm")(a, b, d, sqr_sum, **given(num_splits=num_splits))
+    ours_or_theirs(
+        "tf32_hc_prenorm_gemm",
+        a,
+        lambda: _native(a, b, d, sqr_sum, num_splits) or None,
+        lambda: find("hc_prenorm", "tf32_hc_prenorm_gemm")(a, b, d, sqr_sum, **given(num_splits=num_splits)),
+    )
 
 
 @forwarded("mega")
