@@ -27,7 +27,7 @@ from collections.abc import Sequence
 
 import torch
 
-from . import _other, _runtime, errors
+from . import _hook, _other, _runtime, errors
 
 _library = torch.library.Library("deepwell", "DEF")
 
@@ -379,6 +379,21 @@ def _ours(native, *arguments):
     return native(*arguments) if result is None and _other.other() is None else result
 
 
+def _drop_in():
+    """The drop-in, which knows the forms that other versions have of these functions."""
+    import deep_gemm
+
+    if _hook.is_drop_in(deep_gemm):
+        return deep_gemm
+    raise errors.UnsupportedError(
+        "Deepwell has no kernels for the device of these tensors, and forwards logits only where `import deep_gemm` gives "
+        f"its drop-in: it gives {deep_gemm.__file__} (DEEPWELL_DEEP_GEMM={_hook.mode()})",
+        "DEEPWELL_DEEP_GEMM",
+        _hook.mode(),
+        "prefer or always",
+    )
+
+
 def _as_logits(result: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Another DeepGEMM's logits in the strides of the fake implementation."""
     return result if result.stride() == like.stride() else like.copy_(result)
@@ -397,9 +412,7 @@ def _mqa(q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits=False)
     arguments = (q, kv, kv_scale, weights, start, end, max_seqlen_k, clean_logits)
     logits = _ours(_runtime.fp8_mqa_logits, *arguments)
     if logits is None:
-        import deep_gemm  # the drop-in knows the forms of its versions
-
-        logits = deep_gemm.fp8_fp4_mqa_logits(
+        logits = _drop_in().fp8_fp4_mqa_logits(
             (q, None), (kv, kv_scale), weights, start, end, clean_logits, max_seqlen_k
         )
         logits = _as_logits(logits, _mqa_fake(*arguments))
@@ -426,9 +439,7 @@ def _paged_mqa(
     arguments = (q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, indices)
     logits = _ours(_runtime.fp8_paged_mqa_logits, *arguments)
     if logits is None:
-        import deep_gemm
-
-        logits = deep_gemm.fp8_fp4_paged_mqa_logits((q, None), *arguments[1:])
+        logits = _drop_in().fp8_fp4_paged_mqa_logits((q, None), *arguments[1:])
         logits = _as_logits(logits, _paged_mqa_fake(*arguments))
     return logits
 

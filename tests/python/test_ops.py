@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import reference as ref
 import test_mqa_logits
@@ -215,3 +217,20 @@ def test_results_alias_nothing():
     scale = ref.packed(ref.exponents((37, 5), 1))
     out = OPS.transform_scale(scale, 37, 640, 1, 128)
     assert out.data_ptr() != scale.data_ptr() and torch.equal(out, scale) and out.stride() == (1, 40)
+
+
+def test_logits_are_not_handed_to_another_version_as_they_are(monkeypatch):
+    """Versions of DeepGEMM differ in the order of arguments: only the drop-in may forward."""
+    import types
+
+    from deepwell import _ops
+    from deepwell.errors import UnsupportedError
+
+    asked = []
+    other = types.SimpleNamespace(__file__="/other/deep_gemm/__init__.py", fp8_fp4_mqa_logits=asked.append)
+    monkeypatch.setitem(sys.modules, "deep_gemm", other)
+    monkeypatch.setattr(_ops, "_ours", lambda *arguments: None)  # as on a device that is not Deepwell's
+    ones = torch.ones(2)
+    with pytest.raises(UnsupportedError, match="/other/deep_gemm"):
+        _ops._mqa(ones, ones, ones, ones, ones, ones, 8)
+    assert asked == []
