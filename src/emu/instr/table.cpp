@@ -1,7 +1,9 @@
 // Compiles the rows of all families into one table and matches opcodes with them.
 #include "emu/instr/table.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <unordered_set>
 
 namespace deepwell::emu {
 namespace {
@@ -198,6 +200,31 @@ std::vector<std::string> split_opcode(std::string_view opcode) {
     }
   }
   return parts;
+}
+
+namespace {
+
+/// 0 semantics, 1 scope, 2 state space, -1 anything else.
+int order_of(std::string_view modifier) {
+  static std::unordered_map<std::string_view, int> const orders = {
+      {".weak", 0},         {".volatile", 0},    {".relaxed", 0},     {".acquire", 0},
+      {".release", 0},      {".acq_rel", 0},     {".mmio", 0},        {".cta", 1},
+      {".cluster", 1},      {".gpu", 1},         {".sys", 1},         {".const", 2},
+      {".global", 2},       {".local", 2},       {".param", 2},       {".shared", 2},
+      {".param::entry", 2}, {".param::func", 2}, {".shared::cta", 2}, {".shared::cluster", 2}};
+  auto const found = orders.find(modifier);
+  return found == orders.end() ? -1 : found->second;
+}
+
+}  // namespace
+
+void order_modifiers(std::vector<std::string>& parts) {
+  static std::unordered_set<std::string_view> const opcodes = {"ld", "st", "atom", "red"};
+  if (parts.empty() || !opcodes.contains(parts[0])) return;
+  std::size_t end = 1;
+  while (end < parts.size() && order_of(parts[end]) >= 0) ++end;
+  std::stable_sort(parts.begin() + 1, parts.begin() + static_cast<std::ptrdiff_t>(end),
+                   [](std::string const& a, std::string const& b) { return order_of(a) < order_of(b); });
 }
 
 }  // namespace deepwell::emu

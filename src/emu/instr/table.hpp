@@ -59,4 +59,8 @@ int bits_of_type(std::string_view modifier);
 /// "add", ".rn", ".f32".
 std::vector<std::string> split_opcode(std::string_view opcode);
 
+/// ld, st, atom and red may name semantics, scope and state space in any order, as ptxas takes them: puts them in the order
+/// of the rows.
+void order_modifiers(std::vector<std::string>& parts);
+
 }  // namespace deepwell::emu

@@ -531,6 +531,7 @@ struct Decoder {
     info.text = ptx::print(statement);
     info.opcode = statement.text;
     info.parts = split_opcode(statement.text);
+    order_modifiers(info.parts);
     info.line = statement.line;
     info.source_file = from.location[0];
     info.source_line = from.location[1];
