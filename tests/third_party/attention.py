@@ -94,6 +94,21 @@ def fp8_query(q, layout, exact_scale=False):
     return out
 
 
+def without_ties(codes, layout):
+    """bf16 queries of which none, over the scale that is no power of two, lies in the middle of two e4m3 values: the kernels divide by an
+    approximate reciprocal, so that the middle may go either way."""
+    codes = codes.copy()
+    for _ in range(8):
+        q = bf16(codes)
+        groups = q[..., : layout.codes].reshape(*q.shape[:-1], -1, layout.group)
+        scaled = groups / (np.maximum(np.abs(groups).max(-1), 1e-4) / 448)[..., None]
+        unsure = to_e4m3(scaled * (1 - 2.0**-18)) != to_e4m3(scaled * (1 + 2.0**-18))
+        if not unsure.any():
+            return codes
+        codes[..., : layout.codes] += unsure.reshape(*q.shape[:-1], -1).astype(U16)
+    raise AssertionError("ties remain")
+
+
 def to_fp8_rows(values):
     """FP4 rows as the mixed kernels hold them: e4m3 with a power of two a group of 32, not below 1e-4."""
     groups = values.reshape(len(values), -1, 32)

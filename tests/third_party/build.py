@@ -19,9 +19,13 @@ FLAGS += [f"-DFLASHINFER_ENABLE_{name}" for name in ("F16", "BF16", "FP8_E4M3", 
 
 CURAND = """#ifndef RANDOM_DECLARATIONS
 #define RANDOM_DECLARATIONS
+struct curandState_t { int unused; };
 struct curandStatePhilox4_32_10_t { int unused; };
-__device__ void curand_init(unsigned long long, unsigned long long, unsigned long long, curandStatePhilox4_32_10_t*);
-__device__ float curand_uniform(curandStatePhilox4_32_10_t*);
+template <class State> __device__ void curand_init(unsigned long long, unsigned long long, unsigned long long, State*) {}
+template <class State> __device__ float curand_uniform(State*) { return 0; }
+template <class State> __device__ float curand_normal(State*) { return 0; }
+template <class State> __device__ double curand_uniform_double(State*) { return 0; }
+template <class State> __device__ double curand_normal_double(State*) { return 0; }
 #endif
 """
 
