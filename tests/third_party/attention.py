@@ -128,11 +128,14 @@ def pick(run, cache, tokens, width, lengths):
 
 @dataclass
 class Error:
-    """How a kernel's arithmetic may be off: weights rounded to `weight` (half spacing), scores by `score` of their magnitude."""
+    """How a kernel's arithmetic may be off: weights and values rounded to `weight` and `value` (half spacing), scores by `score` of
+    their magnitude. `flat`: at the least 2^-10 of the largest weight, and of 1 in values, as e4m3 has without scales."""
 
     weight: float
     score: float = 2.0**-18
     text: str = ""
+    value: float = 0.0
+    flat: float = 0.0
 
 
 FP8_WEIGHTS = Error(HALF_E4M3, text="6 sigma of weights rounded to e4m3, scores 2^-18, bf16 partial results")
@@ -158,7 +161,8 @@ def reference(q, parts, scale, sink, error):
         total = total + np.exp(sink - top)
     share = weight / total[:, None]
     out, size = share @ values, share @ np.abs(values)
-    spread = np.sqrt((share**2) @ (values**2)) * error.weight / np.sqrt(3)
+    moved = np.maximum(share * error.weight, share.max(1)[:, None] * error.flat)
+    spread = np.sqrt(moved**2 @ values**2 + share**2 @ np.maximum(np.abs(values) * error.value, error.flat) ** 2) / np.sqrt(3)
     floor = 4e-6 * share.max(1)[:, None] * np.abs(values).sum(0)
     bound = 2 * slack[:, None] * size + 6 * spread + floor + 2.0**-8 * size
     return out, bound, np.log2(total) + top * np.log2(np.e), 2 * slack + 1e-5

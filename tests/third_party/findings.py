@@ -22,7 +22,7 @@ FINDINGS = (
      "Bulk copies signal on mbarriers that one thread has initialised; between lies a CTA barrier, and no fence that makes the "
      "initialisation known to the asynchronous proxy (`fence.proxy.async`, or `fence.mbarrier_init` in a cluster), which CUDA's "
      "programming guide asks for. The other cases of these kernels add that fence behind `mbarrier.init`."),
-    (r"(dec_(dsv4|dsv41_fp8|dots3)|pre_sg_dots3)-h16-fence_only$", "race: read of 1 bytes at shared",
+    (r"(dec_(dsv4|dsv41_fp8|dots3)|pre_sg_dots3)-h16-fence_only$|nvfp4_(dec|stream)-.*-fence_only$", "race: read of",
      "All 32 lanes of the load warp store scales to shared memory, then lane 0 alone arrives at the mbarrier, without a "
      "`__syncwarp` between: the `__threadfence_block` of each lane orders nothing without one. That each lane's bulk copies "
      "complete on the same mbarrier does not help: PTX says that their complete-tx does not order earlier instructions of the "

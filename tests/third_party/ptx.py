@@ -64,11 +64,12 @@ class Module:
 # Repairs of what checkers rightly report, so that the rest of a kernel can be judged: (what is found, what it becomes).
 FENCE = (r"(mbarrier\.init[^;]*;)", r"\1 fence.proxy.async;")
 WARP_SYNC = (r"(membar\.cta;)", r"\1 bar.warp.sync 0xffffffff;")
+GATHER_SYNC = (r"(membar\.cta;)((?:(?!barrier\.cta).)*?)(barrier\.cta\.sync \d+, \d+;)", r"\1 \3\2\3")
 
 
 def patched(text, patches):
     for pattern, replacement in patches:
-        text, count = re.subn(pattern, replacement, text)
+        text, count = re.subn(pattern, replacement, text, flags=re.S)
         if count == 0:
             raise LookupError(f"nothing to repair: {pattern}")
     return text
