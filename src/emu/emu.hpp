@@ -46,6 +46,8 @@ class Memory {
   /// `read` returns whatever is there.
   void write(std::uint64_t address, std::span<std::byte const> bytes);
   void read(std::uint64_t address, std::span<std::byte> bytes) const;
+  /// For each byte of the range 1 where it was ever written, else 0.
+  void read_written(std::uint64_t address, std::span<std::uint8_t> written) const;
   void fill(std::uint64_t address, std::size_t bytes, std::byte value);
   /// Marks the range as never written again.
   void poison(std::uint64_t address, std::size_t bytes);
@@ -57,9 +59,15 @@ class Memory {
   std::unique_ptr<Impl> impl_;
 };
 
+struct ParamInfo {
+  std::string name;
+  std::size_t offset = 0, bytes = 0;
+};
+
 struct KernelInfo {
   std::string name;
   std::size_t param_bytes = 0;
+  std::vector<ParamInfo> params;
   std::size_t static_smem_bytes = 0;
   std::array<int, 3> max_ntid{};  // .maxntid, zeros when absent
 };
@@ -87,6 +95,8 @@ struct LaunchConfig {
   std::array<std::uint32_t, 3> block{1, 1, 1};
   std::array<std::uint32_t, 3> cluster{1, 1, 1};
   std::size_t dynamic_smem_bytes = 0;
+  /// All CTAs have to fit the board at once; where they do not, the launch is refused.
+  bool cooperative = false;
 };
 
 struct Options {
@@ -120,17 +130,29 @@ enum class Finding : std::uint8_t {
 };
 char const* name_of(Finding finding);  // "race"
 
+/// What a report points at; what does not apply is -1, 0 or empty.
+struct CodePlace {
+  std::array<std::uint32_t, 3> cta{};
+  int warp = -1, lane = -1;
+  int line = 0;             // of the PTX text, from 1
+  std::string instruction;  // "st.global.u32 [%rd1], %r1"
+  std::string source;       // "kernel.cu:12"
+};
+
 /// What a checker found: an Error (kDevice) whose message names kernel, CTA, warp, lane, PTX line and source line, for a race
 /// both accesses and the edge that is missing.
 class Report : public Error {
  public:
-  Report(Finding finding, std::string message, std::string kernel)
+  Report(Finding finding, std::string message, std::string kernel, CodePlace place = {})
       : Error(ErrorCode::kDevice, std::move(message), std::move(kernel), name_of(finding)),
-        finding_(finding) {}
+        finding_(finding),
+        place_(std::move(place)) {}
   Finding finding() const { return finding_; }
+  CodePlace const& place() const { return place_; }
 
  private:
   Finding finding_;
+  CodePlace place_;
 };
 
 /// Runs one grid to its end. Throws a Report for what the checkers find, in `argument` the kernel, in `got` the finding.

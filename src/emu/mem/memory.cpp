@@ -158,6 +158,14 @@ void Memory::read(std::uint64_t address, std::span<std::byte> bytes) const {
   std::memcpy(bytes.data(), host_range(*view, address, bytes.size(), "read").data, bytes.size());
 }
 
+void Memory::read_written(std::uint64_t address, std::span<std::uint8_t> written) const {
+  if (written.empty()) return;
+  auto const view = impl_->snapshot();
+  Range const range = host_range(*view, address, written.size(), "read");
+  for (std::size_t i = 0; i < written.size(); ++i)
+    written[i] = range.shadow == nullptr || range.shadow[i] != 0 ? 1 : 0;
+}
+
 void Memory::fill(std::uint64_t address, std::size_t bytes, std::byte value) {
   if (bytes == 0) return;
   auto const view = impl_->snapshot();

@@ -135,6 +135,19 @@ void check_shape(Launch& launch, Function const& function) {
   launch.static_shared_bytes = function.static_shared_bytes;
 }
 
+void check_cooperative(Launch const& launch) {
+  auto const& clusters = launch.cluster_grid;
+  std::uint64_t const wanted = std::uint64_t{clusters[0]} * clusters[1] * clusters[2];
+  std::uint64_t const room = resident_clusters(launch);
+  if (wanted <= room) return;
+  throw Report(
+      Finding::kResource,
+      fmt::format("kernel {}: a cooperative launch of {} clusters, expected at most the {} that fit the "
+                  "{} SMs of the board at once",
+                  launch.kernel, wanted, room, launch.profile.sm_count),
+      std::string(launch.kernel));
+}
+
 /// A launch without checks, on several host threads.
 class UncheckedRun {
  public:
@@ -292,8 +305,11 @@ std::shared_ptr<Module const> Module::parse(std::string_view ptx, Profile const&
 std::vector<KernelInfo> Module::kernels() const {
   std::vector<KernelInfo> out;
   for (auto const& [name, function] : impl_->entries) {
+    std::vector<ParamInfo> params;
+    for (Parameter const& one : function->parameters) params.push_back({one.name, one.offset, one.bytes});
     out.push_back({.name = name,
                    .param_bytes = function->param_bytes,
+                   .params = std::move(params),
                    .static_smem_bytes = function->static_shared_bytes,
                    .max_ntid = function->max_ntid});
   }
@@ -331,6 +347,7 @@ std::unique_ptr<Launch> prepare(Module const& module, std::string_view kernel, L
            race::kMaxInstructions - 1);
   launch->params.assign(params.begin(), params.end());
   check_shape(*launch, function);
+  if (config.cooperative) check_cooperative(*launch);
   fill_constants(*launch, impl, place_variables(impl, memory));
   return launch;
 }
