@@ -69,6 +69,15 @@ std::vector<std::size_t> places_of(SheetLaunch const& launch, KernelInfo const& 
   return out;
 }
 
+void check_reference(Sheet const& sheet, SheetReference const& reference, std::uint64_t bytes,
+                     std::string const& path) {
+  bool const is_map = reference.kind == SheetReference::Kind::kTensorMap;
+  std::size_t const known = is_map ? sheet.tensor_maps.size() : sheet.buffers.size();
+  std::size_t const size = is_map ? 128 : 8;
+  DW_CHECK(reference.index < known && size <= bytes && reference.at <= bytes - size, kBadArgument,
+           "{}: a reference to nothing, or one that lies outside of its {} bytes", path, bytes);
+}
+
 Placed place(Sheet const& sheet, std::size_t index,
              std::vector<std::shared_ptr<Module const>> const& modules) {
   SheetLaunch const& launch = sheet.launches[index];
@@ -87,12 +96,7 @@ Placed place(Sheet const& sheet, std::size_t index,
     std::copy(param.bytes.begin(), param.bytes.end(),
               out.block.begin() + static_cast<std::ptrdiff_t>(places[i]));
     for (SheetReference reference : param.references) {
-      bool const is_map = reference.kind == SheetReference::Kind::kTensorMap;
-      std::size_t const known = is_map ? sheet.tensor_maps.size() : sheet.buffers.size();
-      std::size_t const size = is_map ? 128 : 8;
-      DW_CHECK(
-          reference.index < known && size <= param.bytes.size() && reference.at <= param.bytes.size() - size,
-          kBadArgument, "{}.params[{}]: a reference that lies outside the parameter or to nothing", path, i);
+      check_reference(sheet, reference, param.bytes.size(), fmt::format("{}.params[{}]", path, i));
       reference.at += places[i];
       out.references.push_back(reference);
     }
@@ -136,30 +140,59 @@ std::array<std::byte, 128> encode(SheetTensorMap const& map, std::uint64_t base)
   }
 }
 
-void put_address(std::span<std::byte> to, std::uint64_t address) {
-  for (std::size_t i = 0; i < 8; ++i) to[i] = static_cast<std::byte>(address >> (8 * i));
-}
+/// One seed's memory.
+struct Prepared {
+  Memory memory;
+  std::vector<std::uint64_t> addresses;          // by buffer
+  std::vector<std::array<std::byte, 128>> maps;  // by tensor map
+};
 
-/// Buffers of one seed.
-std::vector<std::uint64_t> fill_memory(Sheet const& sheet, Memory& memory) {
-  std::vector<std::uint64_t> out;
-  for (SheetBuffer const& buffer : sheet.buffers) {
-    DW_CHECK(buffer.initial.empty() || buffer.initial.size() == buffer.bytes, kBadArgument,
-             "buffers.{}: {} initial bytes, expected {} or none", buffer.name, buffer.initial.size(),
-             buffer.bytes);
-    out.push_back(memory.allocate(buffer.bytes, buffer.name));
-    memory.write(out.back(), buffer.initial);
+/// What a reference stands for: 8 or 128 bytes.
+std::vector<std::byte> bytes_of(SheetReference const& reference, Prepared const& prepared) {
+  if (reference.kind == SheetReference::Kind::kTensorMap) {
+    auto const& map = prepared.maps[reference.index];
+    return {map.begin(), map.end()};
   }
+  std::uint64_t const address = prepared.addresses[reference.index] + reference.offset;
+  std::vector<std::byte> out(8);
+  for (std::size_t i = 0; i < 8; ++i) out[i] = static_cast<std::byte>(address >> (8 * i));
   return out;
 }
 
-std::vector<GridLaunch> resolve(Sheet const& sheet, std::vector<Placed> const& placed,
-                                std::vector<std::uint64_t> const& addresses) {
-  std::vector<std::array<std::byte, 128>> maps;
-  for (SheetTensorMap const& map : sheet.tensor_maps) {
-    DW_CHECK(map.buffer < addresses.size(), kBadArgument, "tensor_maps.{}: no such buffer", map.name);
-    maps.push_back(encode(map, addresses[map.buffer]));
+void poison_unwritten(Memory& memory, std::uint64_t address, std::vector<std::uint8_t> const& written) {
+  for (std::size_t begin = 0; begin < written.size();) {
+    std::size_t end = begin;
+    while (end < written.size() && written[end] == written[begin]) ++end;
+    if (written[begin] == 0) memory.poison(address + begin, end - begin);
+    begin = end;
   }
+}
+
+void fill_memory(Sheet const& sheet, Prepared& prepared) {
+  Memory& memory = prepared.memory;
+  for (SheetBuffer const& buffer : sheet.buffers) {
+    std::string const path = "buffers." + buffer.name;
+    DW_CHECK(buffer.initial.empty() || buffer.initial.size() == buffer.bytes, kBadArgument,
+             "{}: {} initial bytes, expected {} or none", path, buffer.initial.size(), buffer.bytes);
+    DW_CHECK(buffer.written.empty() || buffer.written.size() == buffer.bytes, kBadArgument,
+             "{}: {} marks of written bytes, expected {} or none", path, buffer.written.size(), buffer.bytes);
+    for (SheetReference const& one : buffer.references) check_reference(sheet, one, buffer.bytes, path);
+    prepared.addresses.push_back(memory.allocate(buffer.bytes, buffer.name));
+    memory.write(prepared.addresses.back(), buffer.initial);
+    poison_unwritten(memory, prepared.addresses.back(), buffer.written);
+  }
+  for (SheetTensorMap const& map : sheet.tensor_maps) {
+    DW_CHECK(map.buffer < sheet.buffers.size(), kBadArgument, "tensor_maps.{}: no such buffer", map.name);
+    prepared.maps.push_back(encode(map, prepared.addresses[map.buffer]));
+  }
+  for (std::size_t i = 0; i < sheet.buffers.size(); ++i) {
+    for (SheetReference const& one : sheet.buffers[i].references)
+      memory.write(prepared.addresses[i] + one.at, bytes_of(one, prepared));
+  }
+}
+
+std::vector<GridLaunch> resolve(Sheet const& sheet, std::vector<Placed> const& placed,
+                                Prepared const& prepared) {
   std::vector<GridLaunch> out;
   for (std::size_t i = 0; i < placed.size(); ++i) {
     SheetLaunch const& launch = sheet.launches[i];
@@ -171,12 +204,8 @@ std::vector<GridLaunch> resolve(Sheet const& sheet, std::vector<Placed> const& p
                     .programmatic = launch.programmatic,
                     .after = launch.after};
     for (SheetReference const& reference : placed[i].references) {
-      std::span<std::byte> const at = std::span(grid.params).subspan(reference.at);
-      if (reference.kind == SheetReference::Kind::kBuffer) {
-        put_address(at, addresses[reference.index] + reference.offset);
-      } else {
-        std::copy(maps[reference.index].begin(), maps[reference.index].end(), at.begin());
-      }
+      std::vector<std::byte> const bytes = bytes_of(reference, prepared);
+      std::copy(bytes.begin(), bytes.end(), grid.params.begin() + static_cast<std::ptrdiff_t>(reference.at));
     }
     out.push_back(std::move(grid));
   }
@@ -272,13 +301,13 @@ SheetResult run_sheet(Sheet const& sheet) {
   }
   Options options = sheet.options;
   for (; out.seeds_run < sheet.seeds; ++options.seed) {
-    Memory memory;
-    std::vector<std::uint64_t> const addresses = fill_memory(sheet, memory);
-    std::vector<GridLaunch> const launches = resolve(sheet, placed, addresses);
+    Prepared prepared;
+    fill_memory(sheet, prepared);
+    std::vector<GridLaunch> const launches = resolve(sheet, placed, prepared);
     auto const start = std::chrono::steady_clock::now();
     out.launches.clear();
     try {
-      out.launches = launch_list(launches, memory, options, sheet.profile);
+      out.launches = launch_list(launches, prepared.memory, options, sheet.profile);
     } catch (Report const& report) {
       out.findings.push_back({.seed = options.seed,
                               .finding = report.finding(),
@@ -289,8 +318,10 @@ SheetResult run_sheet(Sheet const& sheet) {
     out.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     ++out.seeds_run;
     out.buffers.clear();
-    for (std::size_t i = 0; i < addresses.size(); ++i)
-      out.buffers.push_back(read_back(sheet.buffers[i], memory, addresses[i], options.check));
+    for (std::size_t i = 0; i < sheet.buffers.size(); ++i) {
+      out.buffers.push_back(
+          read_back(sheet.buffers[i], prepared.memory, prepared.addresses[i], options.check));
+    }
     if (!sheet.every_seed && !out.ok()) break;
   }
   return out;

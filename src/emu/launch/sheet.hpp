@@ -23,13 +23,25 @@ struct Expected {
   double absolute = 0, relative = 0;
 };
 
-/// Global memory with a name. `initial` has `bytes` bytes, or none: then the buffer was never written (poison).
+/// Where an address or a map goes inside the bytes of a parameter or buffer.
+struct SheetReference {
+  enum class Kind : std::uint8_t { kBuffer, kTensorMap };
+  std::size_t at = 0;
+  Kind kind = Kind::kBuffer;
+  std::size_t index = 0;     // into Sheet::buffers or Sheet::tensor_maps
+  std::uint64_t offset = 0;  // added to a buffer's address
+};
+
+/// Global memory with a name. `initial` has `bytes` bytes, or none: then the buffer was never written (poison). Bytes for which
+/// `written` has a 0 are poison too; empty: there are none. References are filled in on top.
 struct SheetBuffer {
   std::string name;
   ElementType const* type = nullptr;
   std::vector<std::uint64_t> shape;
   std::uint64_t bytes = 0;
   std::vector<std::byte> initial;
+  std::vector<std::uint8_t> written;
+  std::vector<SheetReference> references;
   std::string output;  // path of the file that its contents go to, .npy or raw; empty: none
   std::optional<Expected> expected;
 };
@@ -40,15 +52,6 @@ struct SheetTensorMap {
   std::size_t buffer = 0;  // index into Sheet::buffers
   std::uint64_t offset = 0;
   TensorMapSpec spec;
-};
-
-/// Where an address or a map goes inside a parameter's bytes.
-struct SheetReference {
-  enum class Kind : std::uint8_t { kBuffer, kTensorMap };
-  std::size_t at = 0;
-  Kind kind = Kind::kBuffer;
-  std::size_t index = 0;     // into Sheet::buffers or Sheet::tensor_maps
-  std::uint64_t offset = 0;  // added to a buffer's address
 };
 
 /// A parameter's bytes; those of references are filled in: 8 of an address, 128 of a map.

@@ -61,6 +61,11 @@ class Reader {
       for (auto const& [name, node] : buffers->members()) read_buffer(name, node);
     }
     if (auto const maps = root_.find("tensor_maps")) read_tensor_maps(*maps, sheet_);
+    for (auto const& [index, node] : structs_) {
+      SheetParam const contents = read_struct(node, sheet_.buffers[index].bytes, sheet_);
+      sheet_.buffers[index].initial = contents.bytes;
+      sheet_.buffers[index].references = contents.references;
+    }
     for (JsonNode const& node : root_.at("launches").elements(1, kMaxLaunches)) read_launch(node);
     return std::move(sheet_);
   }
@@ -183,15 +188,15 @@ class Reader {
 
   void read_buffer(std::string const& name, JsonNode const& node) {
     if (sheet_.buffers.size() == kMaxBuffers) node.fail(fmt::format("at most {} buffers", kMaxBuffers));
-    node.require_members({"dtype", "shape", "file", "fill", "values", "seed", "output", "expect"});
+    node.require_members({"dtype", "shape", "file", "fill", "values", "struct", "seed", "output", "expect"});
     SheetBuffer buffer;
     buffer.name = name;
     auto const array = std::find_if(source_.arrays.begin(), source_.arrays.end(),
                                     [&](HostArray const& one) { return one.name == name; });
     bool const from_array = array != source_.arrays.end();
-    int const given =
-        int{node.has("file")} + int{node.has("values")} + int{node.has("fill")} + int{from_array};
-    if (given != 1) node.fail("one of \"file\", \"fill\", \"values\"");
+    int const given = int{node.has("file")} + int{node.has("values")} + int{node.has("fill")} +
+                      int{node.has("struct")} + int{from_array};
+    if (given != 1) node.fail("one of \"file\", \"fill\", \"values\", \"struct\"");
     if (auto const dtype = node.find("dtype")) buffer.type = &type_of(*dtype);
     auto const shape = node.find("shape");
     has_shape_ = shape.has_value();
@@ -211,10 +216,13 @@ class Reader {
         buffer.initial = fill_buffer(*fill, *buffer.type, count, seed, name);
       } else if (auto const values = node.find("values")) {
         buffer.initial = values_of(*values, *buffer.type, count);
+      } else if (auto const members = node.find("struct")) {
+        structs_.emplace_back(sheet_.buffers.size(), *members);  // when all buffers and maps are known
       } else {
         if (array->bytes.size() != buffer.bytes)
           node.fail(fmt::format("a dtype and shape of the array's {} bytes", array->bytes.size()));
         buffer.initial.assign(array->bytes.begin(), array->bytes.end());
+        buffer.written.assign(array->written.begin(), array->written.end());
       }
     }
     if (auto const output = node.find("output"))
@@ -273,7 +281,8 @@ class Reader {
   Sheet sheet_;
   std::vector<std::string> module_names_;  // by module; the first may be FILE, without a name
   std::uint64_t data_seed_ = 0;
-  bool has_shape_ = false;  // of the buffer being read
+  std::vector<std::pair<std::size_t, JsonNode>> structs_;  // by buffer
+  bool has_shape_ = false;                                 // of the buffer being read
 };
 
 }  // namespace

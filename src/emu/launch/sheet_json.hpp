@@ -14,10 +14,11 @@
 
 namespace deepwell::emu {
 
-/// A buffer's contents that a program holds, by the buffer's name: instead of a file or a fill.
+/// A buffer's contents that a program holds, by the buffer's name: instead of a file or a fill. `written` as SheetBuffer's.
 struct HostArray {
   std::string_view name;
   std::span<std::byte const> bytes;
+  std::span<std::uint8_t const> written;
 };
 
 struct SheetSource {

@@ -43,14 +43,13 @@ constexpr char const* kKinds =
 
 SheetParam read_param(JsonNode const& node, Sheet const& sheet, int depth);
 
-/// Members with "at" inside "size" bytes.
-SheetParam read_struct(JsonNode const& members, JsonNode const& whole, Sheet const& sheet, int depth) {
+SheetParam read_members(JsonNode const& members, std::uint64_t bytes, Sheet const& sheet, int depth) {
   if (depth > 8) members.fail("fewer nested structs");
   SheetParam out;
-  out.bytes.resize(whole.at("size").whole(1, kMaxParamBytes));
+  out.bytes.resize(bytes);
   for (JsonNode const& node : members.elements(0, kMaxParams)) {
     SheetParam const member = read_param(node, sheet, depth + 1);
-    std::size_t const at = node.at("at").whole(0, kMaxParamBytes);
+    std::size_t const at = node.at("at").whole(0, kMaxOffset);
     if (at > out.bytes.size() || member.bytes.size() > out.bytes.size() - at)
       node.fail(fmt::format("a member within the {} bytes of the struct", out.bytes.size()));
     std::copy(member.bytes.begin(), member.bytes.end(), out.bytes.begin() + static_cast<std::ptrdiff_t>(at));
@@ -103,7 +102,7 @@ SheetParam read_param(JsonNode const& node, Sheet const& sheet, int depth) {
   } else if (kind == "bytes") {
     out.bytes = hex_bytes(value);
   } else if (kind == "struct") {
-    out = read_struct(value, node, sheet, depth);
+    out = read_members(value, node.at("size").whole(1, kMaxParamBytes), sheet, depth);
   } else {
     ElementType const* const type = find_element_type(kind);
     if (type == nullptr || type->bits < 8) node.fail(kKinds);
@@ -185,6 +184,10 @@ std::vector<SheetParam> read_params(JsonNode const& node, Sheet const& sheet) {
     if (auto const at = one.find("at")) out.back().at = at->whole(0, kMaxParamBytes);
   }
   return out;
+}
+
+SheetParam read_struct(JsonNode const& members, std::uint64_t bytes, Sheet const& sheet) {
+  return read_members(members, bytes, sheet, 0);
 }
 
 void read_tensor_maps(JsonNode const& node, Sheet& sheet) {
