@@ -109,6 +109,7 @@ void run_emulate(EmulateArgs const& args) {
                        .seed = args.seed,
                        .max_steps = args.max_steps,
                        .threads = args.threads,
+                       .output = [](std::string_view text) { fmt::print("{}", text); },
                        .statistics = args.stats};
   auto last = std::make_unique<Prepared>();
   emu::Statistics statistics;

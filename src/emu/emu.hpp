@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -111,6 +112,8 @@ struct Options {
   /// Warp-instructions per CTA before the run is stopped as endless; 0: a generous default.
   std::uint64_t max_steps = 0;
   int threads = 0;  // host threads of runs without checks; 0: all cores
+  /// Gets what the kernel prints (printf), in the order in which it does; empty: the log, level info.
+  std::function<void(std::string_view)> output = {};
   /// Memory accesses, copies and waits are counted as well: what Statistics has under `detailed`.
   bool statistics = false;
 };

@@ -130,7 +130,8 @@ struct Instr {
 /// What bind() may look at.
 struct BindContext {
   Target target;
-  int ptx_version = 0;  // 88 for .version 8.8
+  int ptx_version = 0;       // 88 for .version 8.8
+  bool in_function = false;  // in a .func
 };
 
 /// One row of the table. Aggregate-initialise with designators.
@@ -176,6 +177,7 @@ std::span<Row const> move_rows();
 std::span<Row const> ldst_rows();
 std::span<Row const> atomic_rows();
 std::span<Row const> control_rows();
+std::span<Row const> call_rows();  // call.cpp: call, ret, alloca
 std::span<Row const> barrier_rows();
 std::span<Row const> warp_rows();
 std::span<Row const> mma_rows();              // mma.cpp

@@ -39,6 +39,7 @@ InstructionKind kind_of(Instr const& instr) {
                    {convert_rows, Kind::kConvert},
                    {move_rows, Kind::kMove},
                    {control_rows, Kind::kControl},
+                   {call_rows, Kind::kControl},
                    {barrier_rows, Kind::kBarrier},
                    {warp_rows, Kind::kWarp},
                    {mma_rows, Kind::kMma},

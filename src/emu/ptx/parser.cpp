@@ -362,18 +362,16 @@ struct Parser {
       if (out.guarded) fail("an instruction after the guard");
       take();
       out.text = name;
-      if (accept(".branchtargets") || accept(".calltargets")) {
+      if (peek().is(".branchtargets") || peek().is(".calltargets")) {
         out.kind = Statement::Kind::kTargets;
+        out.is_call_list = take().is(".calltargets");
         do {
           out.operands.push_back(operand());
         } while (accept(","));
         expect(";");
       } else if (accept(".callprototype")) {
         out.kind = Statement::Kind::kPrototype;
-        while (!accept(";")) {
-          if (peek().kind == Token::Kind::kEnd) fail("\";\"");
-          take();
-        }
+        out.prototype = std::make_shared<FunctionSyntax const>(prototype());
       } else {
         out.kind = Statement::Kind::kLabel;
       }
@@ -408,6 +406,20 @@ struct Parser {
       out.push_back(declaration(true));
     } while (accept(","));
     expect(")");
+    return out;
+  }
+
+  /// `(.param .b32 _) _ (.param .b64 _);` behind .callprototype.
+  FunctionSyntax prototype() {
+    FunctionSyntax out;
+    out.line = peek().line;
+    if (peek().is("(")) out.returns = parameters();
+    out.name = word("_");
+    if (peek().is("(")) out.params = parameters();
+    while (!accept(";")) {  // .noreturn, .abi_preserve
+      if (peek().kind == Token::Kind::kEnd) fail("\";\"");
+      take();
+    }
     return out;
   }
 
@@ -478,7 +490,10 @@ struct Parser {
         take();
         expect(";");
       } else if (accept(".alias")) {
-        fail("no .alias: function aliases are not modelled");
+        std::string const alias = word("a name");
+        expect(",");
+        out.aliases[alias] = word("a function name");
+        expect(";");
       } else if (accept(".loc")) {
         location();
       } else {

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "emu/run/calls.hpp"
 #include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
@@ -318,6 +319,12 @@ void fill_special(Warp& warp, SpecialUse const& use) {
       case Special::kClusterNctaidZ: value = config.cluster[2]; break;
       case Special::kClusterCtarank: value = cta.rank; break;
       case Special::kClusterNctarank: value = cta.cluster->ctas.size(); break;
+      case Special::kDynamicShared: {
+        std::uint64_t const alignment = std::max(1u, launch.function->dynamic_shared_alignment);
+        value =
+            kSharedBase + (launch.static_shared_bytes + alignment - 1) / alignment * alignment + use.addend;
+        break;
+      }
       case Special::kIsExplicitCluster: value = cta.cluster->ctas.size() > 1; break;
       default: break;
     }
@@ -352,8 +359,12 @@ void start_warp(Warp& warp, Cta& cta, int id) {
     warp.poison[use.value.index] = 0;
   }
   warp.fragments.reserve(4);
+  warp.local_stride = function.local_bytes;
+  warp.local.resize(warp.local_stride * kLanes);
+  if (warp.check) warp.local_shadow.resize(warp.local.size());
   Fragment whole;
   whole.lanes = warp.live;
+  whole.pc = function.start;
   warp.fragments.push_back(whole);
 }
 
@@ -395,7 +406,6 @@ std::unique_ptr<Cluster> make_cluster(Launch const& launch, std::uint64_t number
   std::array<std::uint64_t, 3> const at = {number % launch.cluster_grid[0],
                                            number / launch.cluster_grid[0] % launch.cluster_grid[1],
                                            number / launch.cluster_grid[0] / launch.cluster_grid[1]};
-  Function const& function = *launch.function;
   for (std::uint32_t z = 0; z < shape[2]; ++z) {
     for (std::uint32_t y = 0; y < shape[1]; ++y) {
       for (std::uint32_t x = 0; x < shape[0]; ++x) {
@@ -412,9 +422,6 @@ std::unique_ptr<Cluster> make_cluster(Launch const& launch, std::uint64_t number
         cta->shared.resize(launch.shared_bytes);
         if (launch.options.check) cta->shared_shadow.resize(launch.shared_bytes);
         std::size_t const warps = (launch.block_threads + kLanes - 1) / kLanes;
-        std::size_t const local = warps * kLanes * function.local_bytes;
-        cta->local.resize(local);
-        if (launch.options.check) cta->local_shadow.resize(local);
         cta->live_threads = launch.block_threads;
         cta->live_warps = static_cast<int>(warps);
         for (std::size_t w = 0; w < warps; ++w) {
