@@ -143,6 +143,7 @@ class Result:
     args          deepwell.emulate() only: an array for each buffer among its args, None for the others
     launches      for each launch {"kernel": name, "statistics": counts or None}; counts are those of docs/emulator.md
     comparisons   {name: Comparison} for buffers with an `expect`
+    printed       what the kernels printed
     seeds         how many seeds ran; `seconds`: in launches, on the host
     report        all of it as the JSON report of `deepwell emulate --json`
     """
@@ -152,6 +153,7 @@ class Result:
         self.ok: bool = report["ok"]
         self.findings = [_finding(one) for one in report["findings"]]
         self.launches: list[dict[str, Any]] = report["launches"]
+        self.printed: str = report["printed"]
         self.seeds: int = report["seeds"]
         self.seconds: float = report["seconds"]
         self.arrays = {buffer.name: buffer.array for buffer in buffers}
@@ -421,6 +423,7 @@ class Emulator:
         statistics: bool = False,
         threads: int = 0,
         memory_bytes: int | None = None,
+        trace: str | os.PathLike[str] | None = None,
         expect: Mapping[str | Buffer, Any] | None = None,
         absolute: float = 0.0,
         relative: float = 0.0,
@@ -430,8 +433,9 @@ class Emulator:
         seed, seeds: order of warps and CTAs and timing of copies; each of `seeds` seeds from `seed` on starts with the same buffers, and
         the first with a finding is the last, unless every_seed. check: everything but bounds, which always hold; race: the race checker.
         max_steps: warp instructions per CTA after which a run counts as endless; 0: two thousand million. statistics: sectors, bank
-        conflicts, copies and waits are counted too. threads: host threads of runs without checks, 0: all. memory_bytes: the most that all
-        buffers together may take; None: 8 GiB. expect: {buffer or its name: array}, compared bit for bit, or within
+        conflicts, copies and waits are counted too. threads: host threads of runs without checks, 0: all. trace: a file for each
+        instruction that runs, with its results, as text. memory_bytes: the most that all
+        buffers together may take; None: 1 TiB. expect: {buffer or its name: array}, compared bit for bit, or within
         absolute + relative * |expected| where one of these is not 0.
         """
         options: dict[str, Any] = {
@@ -444,6 +448,10 @@ class Emulator:
             "statistics": bool(statistics),
             "threads": int(threads),
         }
+        folder = None
+        if trace is not None:
+            path = Path(trace).absolute()
+            folder, options["trace"] = str(path.parent), {"file": path.name}
         if memory_bytes is not None:
             options["memory_bytes"] = int(memory_bytes)
         document = {
@@ -463,7 +471,7 @@ class Emulator:
                 "absolute": float(absolute),
                 "relative": float(relative),
             }
-        result = Result(self._run(document), self._buffers.values())
+        result = Result(self._run(document, folder), self._buffers.values())
         self._launches = []
         return result
 
@@ -474,7 +482,7 @@ class Emulator:
             shape = [*shape[:-1], shape[-1] * 2] if shape else [2]
         return {"dtype": buffer.dtype, "shape": shape}
 
-    def _run(self, document: dict[str, Any]) -> dict[str, Any]:
+    def _run(self, document: dict[str, Any], folder: str | None) -> dict[str, Any]:
         from . import _native
 
         arrays = []
@@ -485,7 +493,7 @@ class Emulator:
             arrays.append(
                 (buffer.name, buffer.array.ctypes.data, buffer.array.nbytes, buffer.written.ctypes.data)
             )
-        return json.loads(_native.run_launches(json.dumps(document), None, arrays))
+        return json.loads(_native.run_launches(json.dumps(document), folder, arrays))
 
 
 def _element_type(dtype: str, array: Any) -> str:

@@ -27,6 +27,8 @@ struct EmulateArgs {
   int threads = 0;
   bool check = true, no_race = false, json = false, stats = false;
   std::string launch;
+  std::string trace;
+  std::uint64_t memory_bytes = std::uint64_t{8} << 30;
   bool every_seed = false, any_path = false;
 };
 
@@ -170,6 +172,8 @@ void run_launch_file(CLI::App const& command, EmulateArgs const& args) {
   if (given("--seeds")) out.seeds = args.seeds;
   if (given("--max-steps")) out.max_steps = args.max_steps;
   if (given("--threads")) out.threads = args.threads;
+  if (given("--trace")) out.trace = args.trace;
+  out.memory_bytes = args.memory_bytes;
   out.no_race = args.no_race;
   out.statistics = args.stats;
   out.every_seed = args.every_seed;
@@ -221,14 +225,21 @@ void add_emulate_command(CLI::App& app) {
   command->add_flag("--no-race", args->no_race, "no race checks");
   command->add_flag("--stats", args->stats, "count sectors, bank conflicts, copies and waits as well");
   command->add_flag("--json", args->json, "counts as a JSON object");
+  command->add_option("--trace", args->trace,
+                      "with --launch: write each instruction that runs, with its results, to this file");
+  command
+      ->add_option("--memory-bytes", args->memory_bytes,
+                   "with --launch: the most that all buffers together may take")
+      ->capture_default_str();
   command->add_flag("--every-seed", args->every_seed,
                     "with --launch: go on with the next seed after a finding");
   command->add_flag("--any-path", args->any_path, "the launch file may name files outside of its folder");
   command->callback([args, command] {
     if (!args->launch.empty()) return run_launch_file(*command, *args);
     if (args->file.empty()) throw bad_argument("FILE", "none", "a PTX file, or --launch");
-    if (args->every_seed || args->any_path)
-      throw bad_argument(args->every_seed ? "--every-seed" : "--any-path", "alone", "it beside --launch");
+    for (char const* option : {"--every-seed", "--any-path", "--trace", "--memory-bytes"}) {
+      if (command->count(option) > 0) throw bad_argument(option, "alone", "it beside --launch");
+    }
     run_emulate(*args);
   });
 }

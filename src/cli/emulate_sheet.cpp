@@ -28,6 +28,7 @@ void apply(SheetArgs const& args, emu::Sheet& sheet) {
   if (args.seeds) sheet.seeds = *args.seeds;
   if (args.max_steps) options.max_steps = *args.max_steps;
   if (args.threads) options.threads = *args.threads;
+  if (args.trace) sheet.trace.file = *args.trace;
   if (args.every_seed) sheet.every_seed = true;
 }
 
@@ -47,6 +48,7 @@ void print_comparison(emu::SheetBuffer const& buffer, emu::Comparison const& com
 }
 
 void print_report(emu::Sheet const& sheet, emu::SheetResult const& result) {
+  if (!result.output.empty()) fmt::print("{}{}", result.output, result.output.ends_with('\n') ? "" : "\n");
   for (emu::SheetFinding const& finding : result.findings)
     fmt::print("{}, seed {}: {}\n", name_of(finding.finding), finding.seed, finding.message);
   for (std::size_t i = 0; i < result.launches.size(); ++i) {
@@ -77,6 +79,7 @@ int run_sheet_command(SheetArgs const& args) {
                           .name = args.launch,
                           .folder = std::filesystem::absolute(args.launch).parent_path(),
                           .anywhere = args.any_path,
+                          .most_memory_bytes = args.memory_bytes.value_or(std::uint64_t{8} << 30),
                           .target = args.target.value_or(""),
                           .module = {},
                           .arrays = {}};

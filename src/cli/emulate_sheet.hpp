@@ -15,6 +15,8 @@ struct SheetArgs {
   std::optional<bool> check;
   std::optional<std::uint64_t> seed, seeds, max_steps;
   std::optional<int> threads;
+  std::optional<std::string> trace;  // path
+  std::optional<std::uint64_t> memory_bytes;
   bool no_race = false, statistics = false, every_seed = false, any_path = false, json = false;
 };
 

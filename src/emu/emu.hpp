@@ -33,7 +33,8 @@ Profile parse_profile(std::string_view name);
 /// unmapped guard gaps); every byte has a shadow that says whether it was ever written. Thread-safe.
 class Memory {
  public:
-  Memory();
+  /// `limit_bytes` of all allocations together, variables of modules included; more is an Error kDevice.
+  explicit Memory(std::uint64_t limit_bytes = std::uint64_t{1} << 40);
   ~Memory();
   Memory(Memory const&) = delete;
   Memory& operator=(Memory const&) = delete;
@@ -100,6 +101,23 @@ struct LaunchConfig {
   bool cooperative = false;
 };
 
+/// One warp instruction that was executed.
+struct TraceStep {
+  std::size_t launch = 0;  // in its list
+  std::array<std::uint32_t, 3> cta{};
+  int warp = 0;
+  std::uint32_t lanes = 0;  // that executed it: those for which the guard was true
+  int line = 0;             // of the PTX text
+  std::string_view instruction;
+  struct Result {
+    std::string_view name;  // of the register
+    int bits = 0;
+    std::array<std::uint64_t, 32> values{};  // by lane; of predicates 0 or 1; of 128 bits the lower half
+    std::uint32_t undefined = 0;             // lanes whose value is poison
+  };
+  std::vector<Result> results;
+};
+
 struct Options {
   /// Alignment, poison, races, barriers, copies, dependencies between launches. Bounds always hold: the process is never at
   /// risk. A checked run is deterministic: it uses one host thread, and the seed alone decides what happens when.
@@ -111,7 +129,14 @@ struct Options {
   std::uint64_t seed = 0;
   /// Warp-instructions per CTA before the run is stopped as endless; 0: a generous default.
   std::uint64_t max_steps = 0;
+  /// The same over all CTAs of a launch, or of a list with checks; 0: a thousand times max_steps.
+  std::uint64_t max_total_steps = 0;
+  /// Host memory for the shared memory, local memory and registers of CTAs that are resident at once; a launch that needs more is
+  /// refused with a report.
+  std::uint64_t memory_bytes = std::uint64_t{32} << 30;
   int threads = 0;  // host threads of runs without checks; 0: all cores
+  /// Called after each warp instruction, in the order in which they run; one host thread then.
+  std::function<void(TraceStep const&)> trace = {};
   /// Gets what the kernel prints (printf), in the order in which it does; empty: the log, level info.
   std::function<void(std::string_view)> output = {};
   /// Memory accesses, copies and waits are counted as well: what Statistics has under `detailed`.

@@ -20,6 +20,7 @@ std::string run_launches_here(std::string_view launches, std::string_view folder
                      .name = "launches",
                      .folder = {},
                      .anywhere = true,
+                     .most_memory_bytes = std::uint64_t{1} << 40,
                      .target = {},
                      .module = {},
                      .arrays = inputs};

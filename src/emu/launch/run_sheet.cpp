@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "emu/launch/sheet.hpp"
+#include "emu/launch/trace.hpp"
 #include "emu/mem/memory.hpp"
 
 namespace deepwell::emu {
@@ -142,6 +143,7 @@ std::array<std::byte, 128> encode(SheetTensorMap const& map, std::uint64_t base)
 
 /// One seed's memory.
 struct Prepared {
+  explicit Prepared(std::uint64_t bytes) : memory(bytes) {}
   Memory memory;
   std::vector<std::uint64_t> addresses;          // by buffer
   std::vector<std::array<std::byte, 128>> maps;  // by tensor map
@@ -300,8 +302,16 @@ SheetResult run_sheet(Sheet const& sheet) {
     bytes += buffer.bytes;
   }
   Options options = sheet.options;
+  options.output = [&](std::string_view text) {
+    if (sheet.options.output) sheet.options.output(text);
+    out.output += text.substr(
+        0, SheetResult::kMaxOutputBytes - std::min(out.output.size(), SheetResult::kMaxOutputBytes));
+  };
+  TraceWriter trace(sheet.trace);
+  if (!sheet.trace.file.empty()) options.trace = [&](TraceStep const& step) { trace.write(step); };
   for (; out.seeds_run < sheet.seeds; ++options.seed) {
-    Prepared prepared;
+    trace.begin_seed(options.seed);
+    Prepared prepared(sheet.memory_bytes);
     fill_memory(sheet, prepared);
     std::vector<GridLaunch> const launches = resolve(sheet, placed, prepared);
     auto const start = std::chrono::steady_clock::now();

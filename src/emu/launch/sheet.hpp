@@ -2,6 +2,7 @@
 // `deepwell emulate --launch`, deepwell.emulate() and C++ programs give to the emulator. sheet_json.hpp reads it from JSON.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -76,12 +77,22 @@ struct SheetModule {
   std::string ptx;
 };
 
+/// Where the instructions that run are written to, one a line (trace.hpp); what is not given is not looked at.
+struct SheetTrace {
+  std::string file;  // empty: nowhere
+  std::optional<std::size_t> launch;
+  std::optional<std::array<std::uint32_t, 3>> cta;
+  std::optional<int> warp;
+  std::uint64_t most_bytes = std::uint64_t{1} << 30;  // then it ends, with a line that says so
+};
+
 struct Sheet {
   Profile profile;
   Options options;                                      // with the first seed
   std::uint64_t seeds = 1;                              // runs, each on fresh buffers
   bool every_seed = false;                              // goes on after a finding
   std::uint64_t memory_bytes = std::uint64_t{8} << 30;  // of all buffers together, at most
+  SheetTrace trace;
   std::vector<SheetModule> modules;
   std::vector<SheetBuffer> buffers;
   std::vector<SheetTensorMap> tensor_maps;
@@ -114,8 +125,10 @@ struct BufferResult {
 
 /// What is left of the last seed that ran; `launches` is empty where that seed had a finding.
 struct SheetResult {
+  static constexpr std::size_t kMaxOutputBytes = std::size_t{1} << 20;
   std::uint64_t seeds_run = 0;
   double seconds = 0;  // in launches, all seeds
+  std::string output;  // of printf, all seeds, as much as kMaxOutputBytes
   std::vector<SheetFinding> findings;
   std::vector<std::string> kernels;  // by launch
   std::vector<Statistics> launches;

@@ -49,6 +49,7 @@ class Reader {
   Reader(SheetSource const& source, JsonNode root) : source_(source), root_(std::move(root)) {}
 
   Sheet read() {
+    sheet_.memory_bytes = source_.most_memory_bytes;
     root_.require_members(
         {"$schema", "comment", "target", "modules", "buffers", "tensor_maps", "launches", "options"});
     std::string target = source_.target;
@@ -72,8 +73,8 @@ class Reader {
 
  private:
   void read_options(JsonNode const& node) {
-    node.require_members({"check", "race", "seed", "seeds", "every_seed", "max_steps", "statistics",
-                          "threads", "data_seed", "memory_bytes"});
+    node.require_members({"check", "race", "seed", "seeds", "every_seed", "max_steps", "max_total_steps",
+                          "statistics", "threads", "data_seed", "memory_bytes", "trace"});
     Options& options = sheet_.options;
     constexpr std::uint64_t kAny = std::numeric_limits<std::uint64_t>::max();
     if (auto const one = node.find("check")) options.check = one->boolean();
@@ -82,11 +83,28 @@ class Reader {
     if (auto const one = node.find("seeds")) sheet_.seeds = one->whole(1, 1'000'000);
     if (auto const one = node.find("every_seed")) sheet_.every_seed = one->boolean();
     if (auto const one = node.find("max_steps")) options.max_steps = one->whole(0, kAny);
+    if (auto const one = node.find("max_total_steps")) options.max_total_steps = one->whole(0, kAny);
     if (auto const one = node.find("statistics")) options.statistics = one->boolean();
     if (auto const one = node.find("threads")) options.threads = static_cast<int>(one->whole(0, 1024));
+    if (auto const one = node.find("trace")) read_trace(*one);
     if (auto const one = node.find("data_seed")) data_seed_ = one->whole(0, kAny);
     if (auto const one = node.find("memory_bytes"))
-      sheet_.memory_bytes = one->whole(1, std::uint64_t{1} << 40);
+      sheet_.memory_bytes = one->whole(1, source_.most_memory_bytes);
+  }
+
+  void read_trace(JsonNode const& node) {
+    node.require_members({"file", "launch", "cta", "warp"});
+    SheetTrace& trace = sheet_.trace;
+    JsonNode const file = node.at("file");
+    trace.file = sheet_file(source_, file.path(), file.text()).string();
+    if (auto const one = node.find("launch")) trace.launch = one->whole(0, kMaxLaunches);
+    if (auto const one = node.find("warp")) trace.warp = static_cast<int>(one->whole(0, 1024));
+    if (auto const one = node.find("cta")) {
+      trace.cta.emplace();
+      auto const dims = one->elements(3, 3);
+      for (std::size_t d = 0; d < 3; ++d)
+        (*trace.cta)[d] = static_cast<std::uint32_t>(dims[d].whole(0, 0x7fffffff));
+    }
   }
 
   void read_modules() {

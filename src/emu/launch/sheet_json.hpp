@@ -26,8 +26,10 @@ struct SheetSource {
   std::string name = "launch.json";             // in messages
   std::optional<std::filesystem::path> folder;  // what files are named against; none: files are refused
   bool anywhere = false;                        // files may lie outside of `folder`
-  std::string target;                           // instead of the document's; empty: that, or sm_120a
-  std::optional<SheetModule> module;            // the first of the modules, for launches that name none
+  std::uint64_t most_memory_bytes = std::uint64_t{8}
+                                    << 30;  // what the document may ask for, and has where it does not ask
+  std::string target;                       // instead of the document's; empty: that, or sm_120a
+  std::optional<SheetModule> module;        // the first of the modules, for launches that name none
   std::span<HostArray const> arrays;
 };
 

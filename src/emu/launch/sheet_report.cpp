@@ -62,7 +62,8 @@ std::string to_json(Sheet const& sheet, SheetResult const& result, bool compact)
            {"checked", sheet.options.check},
            {"first_seed", sheet.options.seed},
            {"seeds", result.seeds_run},
-           {"seconds", result.seconds}};
+           {"seconds", result.seconds},
+           {"printed", result.output}};
   out["findings"] = Json::array();
   for (SheetFinding const& finding : result.findings) out["findings"].push_back(finding_json(finding));
   out["launches"] = Json::array();

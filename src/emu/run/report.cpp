@@ -45,11 +45,11 @@ namespace {
 CodePlace place_of(Warp const& warp, Instr const& instr, int lane) {
   InstrText const& info = *instr.info;
   CodePlace out{.cta = warp.cta->id,
-            .warp = warp.id,
-            .lane = lane,
-            .line = info.line,
-            .instruction = info.text,
-            .source = {}};
+                .warp = warp.id,
+                .lane = lane,
+                .line = info.line,
+                .instruction = info.text,
+                .source = {}};
   auto const& files = warp.launch->module->impl().files;
   if (auto const file = files.find(info.source_file); info.source_file != 0 && file != files.end())
     out.source = fmt::format("{}:{}", file->second, info.source_line);
