@@ -93,17 +93,18 @@ if(PTXAS)
            --cases=tests/emu/bugs --targets=sm_90a,sm_120a,sm_121a WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
 
-# libFuzzer targets, built with clang: cmake -DCMAKE_CXX_COMPILER=clang++-14 -DDEEPWELL_FUZZ=ON
-option(DEEPWELL_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+# libFuzzer targets, built with clang, everything instrumented: docs/fuzzing.md.
 if(DEEPWELL_FUZZ)
   function(dw_fuzz name library)
     add_executable(fuzz_${name} tests/fuzz/${name}_fuzz.cpp)
-    target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address)
-    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_libraries(fuzz_${name} PRIVATE ${library})
   endfunction()
   dw_fuzz(safetensors dw_checkpoint)
   dw_fuzz(archive dw_jit)
+  dw_fuzz(ptx_parse dw_emu)
+  dw_fuzz(ptx_run dw_emu)
+  dw_fuzz(launch_file dw_emu)
 endif()
 if(TARGET deepwell)
   # The same program with the emulator in its library, for what it says when that is missing.
