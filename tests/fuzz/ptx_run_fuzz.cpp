@@ -21,6 +21,7 @@ std::vector<std::byte> parameters(emu::KernelInfo const& kernel, std::uint64_t b
                                   std::array<std::byte, 128> const& map) {
   std::vector<std::byte> out(kernel.param_bytes);
   for (emu::ParamInfo const& param : kernel.params) {
+    if (param.bytes == 0) continue;
     std::byte* const at = out.data() + param.offset;
     std::uint64_t const small = 16 + param.offset;
     if (param.bytes == 8) std::memcpy(at, &buffer, 8);

@@ -800,9 +800,14 @@ struct Decoder {
 
   // ---- declarations -----------------------------------------------------------------------------------------------
 
-  static std::uint64_t bytes_of(ptx::Declaration const& declaration, ptx::Declarator const& name) {
-    std::uint64_t bytes = static_cast<std::uint64_t>(bits_of_type(declaration.type)) / 8 *
-                          static_cast<std::uint64_t>(declaration.vector);
+  std::uint64_t bytes_of(ptx::Declaration const& declaration, ptx::Declarator const& name) const {
+    int const bits = bits_of_type(declaration.type);
+    if (bits < 8) {
+      fail(declaration.line, ErrorCode::kUnsupported,
+           fmt::format("{} variables of type {} are not modelled", declaration.space, declaration.type));
+    }
+    std::uint64_t bytes =
+        static_cast<std::uint64_t>(bits) / 8 * static_cast<std::uint64_t>(declaration.vector);
     for (std::uint64_t const dim : name.dims) {
       if (dim != 0 && bytes > (std::uint64_t{1} << 32) / dim) return std::uint64_t{1} << 40;
       bytes *= dim;
