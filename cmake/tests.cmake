@@ -68,6 +68,13 @@ add_test(NAME unit_capi_loading COMMAND unit_capi_loading WORKING_DIRECTORY ${CM
 dw_test(emu_tests emu dw_backend)
 dw_test(emu_bugs emu dw_backend)
 dw_test(compile_tests compile dw_ops)
+# The corpus: a device compiler sees the kernels of tests/corpus/*.cu when the test runs, the host compiler now their results.
+dw_test(corpus_tests corpus dw_emu)
+file(GLOB dw_corpus CONFIGURE_DEPENDS tests/corpus/*.cu)
+set_source_files_properties(${dw_corpus} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++;-O1")
+target_sources(corpus_tests PRIVATE ${dw_corpus})
+target_include_directories(corpus_tests PRIVATE tests/corpus)
+target_link_libraries(corpus_tests PRIVATE dw_jit)
 dw_test(kernel_tests kernel dw_check)
 dw_test(kernel_mutations kernel_mutations dw_check)
 if(TARGET dw_cli)

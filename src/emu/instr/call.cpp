@@ -1,4 +1,4 @@
-// Instruction family: function calls and the stack (PTX ISA 9.7.12, 9.7.18).
+// Instruction family: function calls and the stack (PTX ISA 9.7.12, 9.7.17).
 #include <algorithm>
 #include <bit>
 
@@ -131,17 +131,17 @@ constexpr Row kRows[] = {
     {.pattern = "alloca (.u32|.u64)",
      .operands = "dT, sT, ?s32",
      .ptx = 73,
-     .section = "9.7.18 alloca",
+     .section = "9.7.17 alloca",
      .bind = &bind_alloca},
     {.pattern = "stacksave (.u32|.u64)",
      .operands = "dT",
      .ptx = 73,
-     .section = "9.7.18 stacksave",
+     .section = "9.7.17 stacksave",
      .exec = &stack_save},
     {.pattern = "stackrestore (.u32|.u64)",
      .operands = "sT",
      .ptx = 73,
-     .section = "9.7.18 stackrestore",
+     .section = "9.7.17 stackrestore",
      .exec = &stack_restore},
 };
 

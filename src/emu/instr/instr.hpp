@@ -171,6 +171,7 @@ std::span<Row const> alu_integer_rows();
 std::span<Row const> alu_float_rows();
 std::span<Row const> alu_half_rows();
 std::span<Row const> alu_bits_rows();
+std::span<Row const> alu_video_rows();
 std::span<Row const> alu_compare_rows();
 std::span<Row const> alu_convert_rows();  // integers and f32/f64
 std::span<Row const> move_rows();

@@ -619,6 +619,15 @@ struct Decoder {
       fail(statement.line, ErrorCode::kUnsupported,
            fmt::format("`{}`: {} is no instruction that is modelled", info.text, info.parts[0]));
     }
+    if (std::none_of(rows->begin(), rows->end(),
+                     [&](CompiledRow const& row) { return match(row, info.parts); })) {
+      for (CompiledRow const& row : *rows) {
+        auto order = reordered(row, info.parts);
+        if (!order) continue;
+        info.parts = std::move(*order);
+        break;
+      }
+    }
     std::string reason = fmt::format("no form of {} with these modifiers is modelled", info.parts[0]);
     int best = 0;  // how far the best row got: 1 modifiers, 2 operands
     for (CompiledRow const& row : *rows) {
