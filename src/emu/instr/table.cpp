@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <unordered_set>
+#include <iterator>
 
 namespace deepwell::emu {
 namespace {
@@ -137,12 +137,12 @@ bool match_from(CompiledRow const& row, std::vector<std::string> const& parts, s
 std::vector<Row const*> const& all_rows() {
   static std::vector<Row const*> const rows = [] {
     std::vector<Row const*> out;
-    for (auto const family : {alu_integer_rows,   alu_float_rows,   alu_half_rows,       alu_bits_rows,
-                              alu_compare_rows,   alu_convert_rows, move_rows,           ldst_rows,
-                              atomic_rows,        control_rows,     barrier_rows,        warp_rows,
-                              mma_rows,           matrix_rows,      convert_rows,        async_copy_rows,
-                              bulk_copy_rows,     tensor_copy_rows, mbarrier_rows,       fence_rows,
-                              tensor_map_op_rows, cluster_rows,     grid_dependency_rows}) {
+    for (auto const family :
+         {alu_integer_rows, alu_float_rows,   alu_half_rows,      alu_bits_rows,  alu_video_rows,
+          alu_compare_rows, alu_convert_rows, move_rows,          ldst_rows,      atomic_rows,
+          control_rows,     call_rows,        barrier_rows,       warp_rows,      mma_rows,
+          matrix_rows,      convert_rows,     async_copy_rows,    bulk_copy_rows, tensor_copy_rows,
+          mbarrier_rows,    fence_rows,       tensor_map_op_rows, cluster_rows,   grid_dependency_rows}) {
       for (Row const& row : family()) out.push_back(&row);
     }
     return out;
@@ -176,6 +176,40 @@ std::optional<std::array<std::int8_t, 16>> match(CompiledRow const& row,
   return choice;
 }
 
+namespace {
+
+/// Fills in `order`, the part that each item of the row takes, from `item` on.
+bool take_parts(CompiledRow const& row, std::vector<std::string> const& parts, std::size_t item,
+                std::uint32_t used, std::vector<std::string>& order) {
+  if (item == row.items.size()) return order.size() == parts.size();
+  CompiledRow::Item const& want = row.items[item];
+  for (std::size_t p = 1; p < parts.size(); ++p) {
+    if ((used >> p & 1) != 0) continue;
+    if (std::find(want.alternatives.begin(), want.alternatives.end(), parts[p]) == want.alternatives.end())
+      continue;
+    order.push_back(parts[p]);
+    if (take_parts(row, parts, item + 1, used | 1u << p, order)) return true;
+    order.pop_back();
+    break;  // the first that fits: types keep their order
+  }
+  return want.kind == CompiledRow::Item::Kind::kOptional && take_parts(row, parts, item + 1, used, order);
+}
+
+}  // namespace
+
+std::optional<std::vector<std::string>> reordered(CompiledRow const& row,
+                                                  std::vector<std::string> const& parts) {
+  if (parts.size() < 3 || parts.size() > 31) return std::nullopt;
+  std::vector<std::string> order = {parts[0]};
+  if (!take_parts(row, parts, 0, 1, order) || order == parts) return std::nullopt;
+  // The half of a product and the direction of a shift belong to the name.
+  static constexpr std::string_view kTwoWords[] = {"mul", "mad", "madc", "mul24", "mad24", "shf"};
+  bool const two_words =
+      std::find(std::begin(kTwoWords), std::end(kTwoWords), parts[0]) != std::end(kTwoWords);
+  if (two_words && order[1] != parts[1]) return std::nullopt;
+  return order;
+}
+
 int bits_of_type(std::string_view modifier) {
   static std::unordered_map<std::string_view, int> const widths = {
       {".pred", 1},    {".b8", 8},      {".u8", 8},      {".s8", 8},      {".b16", 16},    {".u16", 16},
@@ -200,31 +234,6 @@ std::vector<std::string> split_opcode(std::string_view opcode) {
     }
   }
   return parts;
-}
-
-namespace {
-
-/// 0 semantics, 1 scope, 2 state space, -1 anything else.
-int order_of(std::string_view modifier) {
-  static std::unordered_map<std::string_view, int> const orders = {
-      {".weak", 0},         {".volatile", 0},    {".relaxed", 0},     {".acquire", 0},
-      {".release", 0},      {".acq_rel", 0},     {".mmio", 0},        {".cta", 1},
-      {".cluster", 1},      {".gpu", 1},         {".sys", 1},         {".const", 2},
-      {".global", 2},       {".local", 2},       {".param", 2},       {".shared", 2},
-      {".param::entry", 2}, {".param::func", 2}, {".shared::cta", 2}, {".shared::cluster", 2}};
-  auto const found = orders.find(modifier);
-  return found == orders.end() ? -1 : found->second;
-}
-
-}  // namespace
-
-void order_modifiers(std::vector<std::string>& parts) {
-  static std::unordered_set<std::string_view> const opcodes = {"ld", "st", "atom", "red"};
-  if (parts.empty() || !opcodes.contains(parts[0])) return;
-  std::size_t end = 1;
-  while (end < parts.size() && order_of(parts[end]) >= 0) ++end;
-  std::stable_sort(parts.begin() + 1, parts.begin() + static_cast<std::ptrdiff_t>(end),
-                   [](std::string const& a, std::string const& b) { return order_of(a) < order_of(b); });
 }
 
 }  // namespace deepwell::emu

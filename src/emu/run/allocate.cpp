@@ -22,6 +22,19 @@ void for_values(Operand& operand, F&& f) {
   for (Value& element : operand.elements) f(element);
 }
 
+/// Registers that are not the code's alone: filled in when a warp starts or a function is called.
+template <class F>
+void for_pinned(Function& function, F&& f) {
+  for (SpecialUse& use : function.specials) f(use.value);
+  for (std::vector<Passed>* const list : {&function.inputs, &function.results}) {
+    for (Passed& one : *list) {
+      if (one.value.is_register()) f(one.value);
+    }
+  }
+  if (function.frame.is_register()) f(function.frame);
+  for (auto& [value, offset] : function.frame_addresses) f(value);
+}
+
 struct Access {
   std::vector<std::uint32_t> uses, kills;  // register numbers; a kill writes every lane that executes
 };
@@ -158,10 +171,10 @@ void share_registers(Function& function, std::vector<CompiledRow const*> const& 
   for (std::uint32_t k = 1; k < count; ++k) {
     if (test(blocks[0].in, k)) pin(k);
   }
-  for (SpecialUse const& use : function.specials) {
-    pin(use.value.index);
-    lives[use.value.index].bits = use.value.bits;
-  }
+  for_pinned(function, [&](Value const& value) {
+    pin(value.index);
+    lives[value.index].bits = value.bits;
+  });
 
   // Linear scan: a place is free again after the last instruction that touches its register, never within it.
   std::vector<std::uint32_t> order;
@@ -203,7 +216,11 @@ void share_registers(Function& function, std::vector<CompiledRow const*> const& 
     for (Operand& operand : instr.ops) for_values(operand, move);
     move(instr.guard);
   }
-  for (SpecialUse& use : function.specials) move(use.value);
+  for_pinned(function, move);
+  for (CallSite& site : function.calls) {
+    for (Passed& one : site.results) move(one.value);
+    for (Passed& one : site.arguments) move(one.value);
+  }
   function.register_bytes = bytes;
   function.register_count = slots;
 }
