@@ -1,5 +1,6 @@
 """Fetches the third parties' wheels and compiles their units to PTX, below build/third_party."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 import zipfile
 from pathlib import Path
 
+from host_units import HOST_UNITS
 from units import FLASHINFER, TVM_FFI, UNITS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,9 +72,13 @@ def toolkit():
     return subprocess.run([ROOT / "tools" / "toolkit_path.sh"], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def ptx_of(name, target):
+    return BUILD / "ptx" / f"{name}.{target}.ptx"
+
+
 def compile_unit(unit, arch="120a", force=False):
     """PTX of a unit; returns (path, seconds), seconds None where it was there. Raises RuntimeError with the compiler's words."""
-    out = BUILD / "ptx" / f"{unit.name}.sm_{arch}.ptx"
+    out = ptx_of(unit.name, f"sm_{arch}")
     if out.exists() and not force:
         return out, None
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -84,20 +90,54 @@ def compile_unit(unit, arch="120a", force=False):
     command = [f"{toolkit()}/nvcc", "-ptx", "-gencode", f"arch=compute_{arch},code=compute_{arch}", *FLAGS,
                *(f"-D{name}" for name in unit.defines), *includes(), "-o", part, source]
     start = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.nice(10))
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr[-3000:])
+    _run(command)
     part.rename(out)
     return out, time.monotonic() - start
 
 
+def host_of(name):
+    return BUILD / "host" / name / f"{name}.so"
+
+
+def compile_host(unit, force=False):
+    """A library with a unit's host code, and its PTX; as compile_unit."""
+    out = host_of(unit.name)
+    if out.exists() and not force:
+        return ptx_of(unit.name, "sm_120a"), None
+    folder = out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{unit.name}.cu"
+    source.write_text(unit.text)
+    command = [f"{toolkit()}/nvcc", "-shared", "-Xcompiler", "-fPIC", "-cudart", "none", "-gencode", "arch=compute_120a,code=compute_120a",
+               *FLAGS, *(f"-D{name}" for name in unit.defines), *includes(), "--keep", "--keep-dir", folder, "-o", folder / "part.so", source]
+    start = time.monotonic()
+    _run(command)
+    shutil.copy(folder / f"{unit.name}.ptx", ptx_of(unit.name, "sm_120a"))
+    (folder / "part.so").rename(out)
+    return ptx_of(unit.name, "sm_120a"), time.monotonic() - start
+
+
+def fake_runtime():
+    """The stand-in for the CUDA runtime, compiled when it is older than its source."""
+    source, out = Path(__file__).parent / "fake_runtime.cpp", BUILD / "fake_runtime.so"
+    if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
+        _run([f"{toolkit()}/nvcc", "-std=c++17", "-O1", "-shared", "-Xcompiler", "-fPIC", "-cudart", "none", source, "-o", out])
+    return out
+
+
+def _run(command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.nice(10))
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr[-3000:])
+
+
 def compile_all(pattern=""):
     failed = 0
-    for unit in UNITS:
-        if pattern not in unit.name:
+    for unit in UNITS + HOST_UNITS:
+        if not re.search(pattern, unit.name):
             continue
         try:
-            path, seconds = compile_unit(unit)
+            path, seconds = compile_host(unit) if unit.host else compile_unit(unit)
             lines = path.read_text().count("\n")
             print(f"{unit.name}: {lines} lines of PTX" + (f", {seconds:.0f} s" if seconds else ""), flush=True)
         except RuntimeError as error:

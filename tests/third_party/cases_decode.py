@@ -2,7 +2,8 @@
 import numpy as np
 from attention import (BF16_WEIGHTS, DOTS3, DSV32, DSV4, DSV41, DSV41_FP4, FP8_WEIGHTS, GLM53, GLM_NSA, Cache, fp8_query, judge, pick, to_fp8_rows)
 from cases_mix import divider
-from cases_small import F32, I32, U16, U64, blob, half_input
+from cases_small import F32, I32, U16, U64, half_input
+from emulator import blob
 from formats import bf16
 from harness import case
 from ptx import FENCE, WARP_SYNC
@@ -48,7 +49,7 @@ def run_decode(run, unit, kernel, template, heads, main, threads, smem, error, e
     mid, lse = run.dev.empty((tokens, mid_heads, splits, main.value), U16, "mid"), run.dev.empty((tokens, mid_heads, splits), F32, "mid_lse")
     sinks = run.normal(heads) if sink else None
     put = run.dev.put
-    pages = blob(*divider(page), *divider(16)) if main is DSV4 else blob5(divider(page)) if main is DOTS3 else I32(page)
+    pages = blob(*divider(page), *divider(16)) if main is DSV4 else packed(divider(page)) if main is DOTS3 else I32(page)
     run.dev.launch(unit, kernel, (tokens, -(-heads // 16), splits), threads,
                    [put(codes), cache.buffer, put(rows), mid, lse, put(lengths), *([other.buffer, put(more), put(more_lengths)] if extra else [None] * 3),
                     I32(extra_topk), I32(16), U64(other.stride if extra else 0), I32(tokens), I32(heads), I32(topk), I32(splits), I32(per_block),
@@ -59,8 +60,8 @@ def run_decode(run, unit, kernel, template, heads, main, threads, smem, error, e
     judge(run, fp8_query(q, main) if fp8 else q, lambda t: [first(t)] + ([second(t)] if extra else []), float(SCALE), sinks, error, out, out_lse)
 
 
-def blob5(parts):
-    return b"".join(p.tobytes() for p in parts)
+def packed(parts):
+    return b"".join(part.tobytes() for part in parts)
 
 
 HEADS = ((8, 8), (16, 16), (32, 32), (64, 64), (128, 128), (0, 24))
@@ -121,7 +122,7 @@ def dec_dsv32(run, name, template, heads, patches=FIXES):
     put = run.dev.put
     run.dev.launch("dsv32_decode", rf"sparse_mla_decode_dsv3_2_kernel<\(ModelType\){model}, {template}>", (tokens, -(-heads // 16), splits), 288,
                    [put(codes), cache.buffer, put(rows), mid, lse, put(lengths), I32(tokens), I32(heads), I32(topk), I32(splits), I32(1), SCALE,
-                    U64(cache.stride), U64(topk), I32(layout.row_bytes), blob5(divider(page))], smem=smem, patches=patches and (FENCE,))
+                    U64(cache.stride), U64(topk), I32(layout.row_bytes), packed(divider(page))], smem=smem, patches=patches and (FENCE,))
     out, out_lse = merge(run, "dsv32_decode", heads, template, mid, lse, tokens, splits, mid_heads, 512, None)
     first = selected(cache, rows, lengths)
     judge(run, fp8_query(q, layout), lambda t: [first(t)], float(SCALE), None, FP8_WEIGHTS, out, out_lse)

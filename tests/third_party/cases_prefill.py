@@ -3,7 +3,8 @@ import numpy as np
 from attention import BF16_WEIGHTS, DOTS3, DSV32, DSV4, DSV41, DSV41_FP4, FP8_WEIGHTS, GLM53, GLM_NSA, Cache, fp8_query, judge, pick, to_fp8_rows, without_ties
 from cases_decode import SCALE, selected
 from cases_mix import divider
-from cases_small import F32, I32, U8, U16, U64, blob, half_input
+from cases_small import F32, I32, U8, U16, U64, half_input
+from emulator import blob
 from formats import bf16
 from harness import case
 from ptx import FENCE, WARP_SYNC

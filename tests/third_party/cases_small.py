@@ -1,20 +1,12 @@
 """Section A, first part: routing, the layout probe, merges, the router, quantisation and packing of caches."""
 import numpy as np
+from emulator import blob
 from formats import (E2M1, E4M3, bf16, half_ulp, pack4, to_bf16, to_e2m1, to_e4m3, ue8m0, unpack4)
 from harness import case
 
 F32, I32, I64, U64, U32, U8, U16 = np.float32, np.int32, np.int64, np.uint64, np.uint32, np.uint8, np.uint16
 TYPES = {"bf16": "__nv_bfloat16", "f16": "__half"}
 APPROX = 2.0**-20  # a few operations in f32, .approx among them
-
-
-def blob(*parts):
-    """The bytes of a struct whose members are given in order, each aligned to its size."""
-    out = bytearray()
-    for part in parts:
-        raw = part.address.to_bytes(8, "little") if hasattr(part, "address") else part.tobytes()
-        out += bytes(-len(out) % len(raw)) + raw
-    return bytes(out + bytes(-len(out) % 8))
 
 
 def half_input(run, kind, *shape, scale=1.0):

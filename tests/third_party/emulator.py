@@ -1,56 +1,119 @@
-"""What cases use of the emulator: buffers, parameters, launches with every checker on."""
-import ctypes, time
-import numpy as np
+"""What cases use of deepwell.Emulator: buffers, parameters as kernels declare them, launches with every checker on."""
 import build
+import deepwell
+import numpy as np
 import ptx
-d=ctypes.CDLL('/work/wt/third/build/third_party/drv.so')
-V,S,U64=ctypes.c_void_p,ctypes.c_char_p,ctypes.c_uint64
-d.d_err.restype=S
-d.d_parse.restype=V; d.d_parse.argtypes=[S,ctypes.c_size_t,S,S]
-d.d_mem.restype=V; d.d_mem_free.argtypes=[V]; d.d_mod_free.argtypes=[V]
-d.d_alloc.restype=U64; d.d_alloc.argtypes=[V,ctypes.c_size_t,S]
-d.d_write.argtypes=[V,U64,V,ctypes.c_size_t]; d.d_read.argtypes=[V,U64,V,ctypes.c_size_t]
-d.d_launch.argtypes=[V,V,S,V,ctypes.c_size_t,V,ctypes.c_size_t,ctypes.c_int,ctypes.c_int,U64,U64,V]
-d.d_map.argtypes=[V,ctypes.c_int,ctypes.c_int,U64,V,V,V,V]+[ctypes.c_int]*4
-class Finding(Exception): pass
-def ok(r):
-    if not r: raise Finding(d.d_err().decode())
-    return r
+
+TYPES = {"uint8": "u8", "uint16": "u16", "int32": "s32", "int64": "s64", "uint32": "u32", "float32": "f32"}
+
+
+class Finding(Exception):
+    """What a checker reported."""
+
+
 class Buffer:
-    def __init__(self, dev, shape, dtype, label):
-        self.dev,self.shape,self.dtype=dev,shape if isinstance(shape,tuple) else (shape,),np.dtype(dtype)
-        self.bytes=int(np.prod(self.shape))*self.dtype.itemsize
-        self.address=ok(d.d_alloc(dev.mem,max(self.bytes,1),label.encode()))
-    def write(self, a):
-        a=np.ascontiguousarray(a,self.dtype); assert a.nbytes==self.bytes,(a.shape,self.shape)
-        ok(d.d_write(self.dev.mem,self.address,a.ctypes.data,self.bytes)); return self
+    """Global memory; reading it runs what is pending."""
+
+    def __init__(self, device, memory):
+        self.device, self.memory = device, memory
+
     def read(self):
-        a=np.empty(self.shape,self.dtype); ok(d.d_read(self.dev.mem,self.address,a.ctypes.data,self.bytes)); return a
+        self.device.sync()
+        return self.memory.array.copy()
+
+    def at(self, offset):
+        return self.memory.at(offset)
+
+
+class Blob:
+    """A struct by value: members at offsets, numbers, buffers and None, in `size` bytes."""
+
+    def __init__(self, members, size):
+        self.members, self.size = members, size
+
+    def struct(self):
+        return deepwell.Struct(self.size, {at: _value(value, 8) for at, value in self.members.items()})
+
+
+def blob(*parts):
+    """A struct whose members are given in order, each aligned to its size; its size is a multiple of 8."""
+    members, at = {}, 0
+    for part in parts:
+        size = 8 if isinstance(part, Buffer) else part.nbytes
+        at += -at % size
+        members[at] = part
+        at += size
+    return Blob(members, at + -at % 8)
+
+
+def _value(value, size):
+    """A parameter as deepwell takes it."""
+    if value is None:
+        return bytes(size)
+    if isinstance(value, Buffer):
+        return value.memory
+    return value.struct() if isinstance(value, Blob) else value
+
+
+def _size(value):
+    if value is None or isinstance(value, Buffer):
+        return 8
+    if isinstance(value, bytes):
+        return len(value)
+    return value.size if isinstance(value, (Blob, deepwell.Struct)) else value.nbytes
+
+
 class Device:
-    def __init__(self, target='sm_120a', seed=0):
-        self.target,self.seed,self.mem=target,seed,d.d_mem(); self.seconds=0; self.counts=np.zeros(3,np.uint64)
-        self.launches=[]
-    def __del__(self): d.d_mem_free(self.mem)
-    def put(self, a, label='in'): return Buffer(self,a.shape,a.dtype,label).write(a)
-    def empty(self, shape, dtype, label='out'): return Buffer(self,shape,dtype,label)
-    def tensor_map(self, buffer, dtype, dims, strides, box, swizzle=0, interleave=0, l2=0, oob=0, elem=None):
-        out=(ctypes.c_char*128)(); n=len(dims)
-        ok(d.d_map(out,dtype,n,buffer.address if hasattr(buffer,'address') else buffer,(U64*n)(*dims),(U64*n)(*strides,*([0]*(n-len(strides)))),(ctypes.c_uint32*n)(*box),(ctypes.c_uint32*n)(*(elem or [1]*n)),interleave,swizzle,l2,oob))
-        return bytes(out)
-    def launch(self, unit, pattern, grid, block, params, smem=0, cluster=(1,1,1), check=True, race=True, patches=()):
-        module=ptx.load(build.BUILD/'ptx'/f'{unit}.{self.target}.ptx'); entry=module.find(pattern)
-        text=module.text_of(entry); text=ptx.patched(text, patches).encode()
-        block3=lambda v: tuple(v)+(1,)*(3-len(v)) if isinstance(v,tuple) else (v,1,1)
-        m=ok(d.d_parse(text,len(text),f'emu:{self.target}'.encode(),unit.encode()))
-        blob=bytearray(); decl=module.parameters(entry)
-        assert len(decl)==len(params),(len(decl),len(params),module.readable[entry])
-        for (size,align),p in zip(decl,params):
-            raw=p.address.to_bytes(8,'little') if isinstance(p,Buffer) else (b'\0'*8 if p is None else (p if isinstance(p,bytes) else p.tobytes()))
-            assert len(raw)==size,(len(raw),size,p)
-            blob+=b'\0'*(-len(blob)%align)+raw
-        want=d.d_param_bytes(V(m),entry.encode()); assert want==len(blob),(want,len(blob))
-        counts=np.zeros(3,np.uint64); dims=np.array([*block3(grid),*block3(block),*block3(cluster)],np.uint32)
-        t=time.perf_counter()
-        r=d.d_launch(m,self.mem,entry.encode(),dims.ctypes.data,smem,bytes(blob),len(blob),check,race,self.seed,0,counts.ctypes.data)
-        self.seconds+=time.perf_counter()-t; d.d_mod_free(m); ok(r); self.counts+=counts
-        self.launches.append((unit,entry,module.readable[entry],text.count(b'\n'),block3(grid),block3(block),smem))
+    def __init__(self, target="sm_120a", seed=0):
+        self.target, self.seed, self.seconds = target, seed, 0.0
+        self.machine = deepwell.Emulator(target)
+        self.launches = []  # (unit, readable entry, lines of PTX, grid, block, shared memory, repairs)
+        self._pending, self._race, self._names = False, True, {}
+
+    def _name(self, label):
+        count = self._names[label] = self._names.get(label, 0) + 1
+        return label if count == 1 else f"{label}{count}"
+
+    def put(self, array, label="in"):
+        self.sync()
+        return Buffer(self, self.machine.buffer(array, name=self._name(label), dtype=TYPES[array.dtype.name]))
+
+    def empty(self, shape, dtype, label="out"):
+        """Memory that was never written."""
+        self.sync()
+        return Buffer(self, self.machine.empty(shape, TYPES[np.dtype(dtype).name], name=self._name(label)))
+
+    def declared(self, unit, entry):
+        """[(bytes, alignment)] of an entry's parameters."""
+        return ptx.load(build.ptx_of(unit, self.target)).parameters(entry)
+
+    def launch(self, unit, pattern, grid, block, params, smem=0, cluster=(1, 1, 1), race=True, patches=()):
+        """One kernel of a unit, the one whose readable name matches; params as it declares them."""
+        entry = ptx.load(build.ptx_of(unit, self.target)).find(pattern)
+        self.launch_entry(unit, entry, grid, block, params, smem, cluster, race, patches)
+
+    def launch_entry(self, unit, entry, grid, block, params, smem=0, cluster=(1, 1, 1), race=True, patches=()):
+        module = ptx.load(build.ptx_of(unit, self.target))
+        declared = module.parameters(entry)
+        if len(declared) != len(params):
+            raise LookupError(f"{len(params)} parameters for the {len(declared)} of {module.readable[entry]}")
+        args, at = {}, 0
+        for (size, align), value in zip(declared, params):
+            if _size(value) != size:
+                raise LookupError(f"{_size(value)} bytes for a parameter of {size} at {at} of {module.readable[entry]}")
+            at += -at % align
+            args[at] = _value(value, size)
+            at += size
+        text = ptx.patched(module.text_of(entry), patches)
+        self.machine.launch(text, entry, grid=grid, block=block, cluster=cluster, dynamic_shared_bytes=smem, args=args)
+        self._pending, self._race = True, self._race and race
+        self.launches.append((unit, module.readable[entry], text.count("\n"), grid, block, smem, len(patches)))
+
+    def sync(self):
+        if not self._pending:
+            return
+        self._pending = False
+        result = self.machine.run(seed=self.seed, race=self._race)
+        self.seconds += result.seconds
+        for finding in result.findings:
+            raise Finding(finding.message)
