@@ -1,4 +1,5 @@
 """Sparse latent attention: paged caches with their decoded rows, and what attention over selected rows is, in double precision."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,15 @@ HALF_BF16, HALF_E4M3 = 2.0**-9, 2.0**-4  # largest relative rounding error, of h
 class Layout:
     """Rows of e4m3 or e2m1 codes with a scale a group, then bf16 values; scales behind the codes, or at the page's end."""
 
-    codes: int     # elements with scales
+    codes: int  # elements with scales
     group: int
-    scale: str     # ue8m0, e4m3, f32, pow2
-    rope: int      # bf16 elements
+    scale: str  # ue8m0, e4m3, f32, pow2
+    rope: int  # bf16 elements
     scale_bytes: int
     inline: bool
-    value: int     # the first `value` elements of a row are what is summed
+    value: int  # the first `value` elements of a row are what is summed
     fp4: bool = False
-    pad: int = 0   # bytes behind an inline row
+    pad: int = 0  # bytes behind an inline row
 
     @property
     def width(self):
@@ -64,7 +65,10 @@ class Cache:
             raw = run.rng.integers(0x28, 0x38, (rows, groups)).astype(U8)
             scales = E4M3[raw]
         else:
-            values32 = (2.0 ** run.rng.integers(-7, -4, (rows, groups)) * (1 if layout.scale == "pow2" else run.rng.uniform(1, 2, (rows, groups)))).astype(F32)
+            values32 = (
+                2.0 ** run.rng.integers(-7, -4, (rows, groups))
+                * (1 if layout.scale == "pow2" else run.rng.uniform(1, 2, (rows, groups)))
+            ).astype(F32)
             raw, scales = values32.view(U8).reshape(rows, -1), values32.astype(np.float64)
         rope = to_bf16(run.normal(rows, layout.rope))
         self.keys = np.concatenate([values * np.repeat(scales, layout.group, 1), bf16(rope)], 1)
@@ -78,7 +82,7 @@ class Cache:
         else:
             data = np.concatenate([packed, rope_bytes], 1).reshape(pages, -1)
             memory[:, : data.shape[1]] = data
-            memory[:, data.shape[1]: data.shape[1] + raw.size // pages] = raw.reshape(pages, -1)
+            memory[:, data.shape[1] : data.shape[1] + raw.size // pages] = raw.reshape(pages, -1)
         self.buffer = run.dev.put(memory, label)
 
 
@@ -140,7 +144,6 @@ class Error:
 
 FP8_WEIGHTS = Error(HALF_E4M3, text="6 sigma of weights rounded to e4m3, scores 2^-18, bf16 partial results")
 BF16_WEIGHTS = Error(HALF_BF16, text="6 sigma of weights rounded to bf16, scores 2^-18, bf16 partial results")
-BF16_ALL = Error(HALF_BF16, 2.0**-18, "the same")
 
 
 def reference(q, parts, scale, sink, error):
@@ -153,7 +156,9 @@ def reference(q, parts, scale, sink, error):
         lse = np.full(heads, -np.inf) if sink is None else sink * np.log2(np.e)
         return out, out + 1e-30, lse, np.full(heads, 1e-5) + 1e-6 * np.abs(np.nan_to_num(lse, neginf=0))
     score = q @ keys.T * scale
-    slack = error.score * (np.abs(q) @ np.abs(keys).T * abs(scale)).max(1) + 2e-6 * np.abs(score).max(1) + 1e-6
+    slack = (
+        error.score * (np.abs(q) @ np.abs(keys).T * abs(scale)).max(1) + 2e-6 * np.abs(score).max(1) + 1e-6
+    )
     top = score.max(1)
     weight = np.exp(score - top[:, None])
     total = weight.sum(1)
@@ -162,7 +167,9 @@ def reference(q, parts, scale, sink, error):
     share = weight / total[:, None]
     out, size = share @ values, share @ np.abs(values)
     moved = np.maximum(share * error.weight, share.max(1)[:, None] * error.flat)
-    spread = np.sqrt(moved**2 @ values**2 + share**2 @ np.maximum(np.abs(values) * error.value, error.flat) ** 2) / np.sqrt(3)
+    spread = np.sqrt(
+        moved**2 @ values**2 + share**2 @ np.maximum(np.abs(values) * error.value, error.flat) ** 2
+    ) / np.sqrt(3)
     floor = 4e-6 * share.max(1)[:, None] * np.abs(values).sum(0)
     bound = 2 * slack[:, None] * size + 6 * spread + floor + 2.0**-8 * size
     return out, bound, np.log2(total) + top * np.log2(np.e), 2 * slack + 1e-5

@@ -1,4 +1,5 @@
 """Attention in NVFP4: queries, weights and values in E2M1 with an E4M3 scale a group of 16, and how far off that may be."""
+
 import numpy as np
 from attention import NVFP4
 from formats import E2M1, E4M3, to_e2m1, to_e4m3
@@ -32,7 +33,9 @@ def without_ties(codes, bf16):
         raw = np.abs(groups).max(-1) / 6
         scales_differ = to_e4m3(raw * (1 - SLACK)) != to_e4m3(raw * (1 + SLACK))
         _, unsure = quantised(groups)
-        bad = (unsure > 0) | (scales_differ[..., None] & (np.abs(groups) == np.abs(groups).max(-1, keepdims=True)))
+        bad = (unsure > 0) | (
+            scales_differ[..., None] & (np.abs(groups) == np.abs(groups).max(-1, keepdims=True))
+        )
         if not bad.any():
             return codes
         codes[..., :448] += bad.reshape(*codes.shape[:-1], 448).astype(np.uint16)
@@ -54,7 +57,11 @@ def reference(q, sections, scale, sink, quantise_values=True):
         out = np.zeros((len(q), values.shape[1]))
         lse = np.full(len(q), -np.inf) if sink is None else sink * np.log2(np.e)
         return out, out + 1e-30, lse, np.full(len(q), 1e-5) + 1e-6 * np.abs(np.nan_to_num(lse, neginf=0))
-    slack = 2.0**-18 * (np.abs(q) @ np.abs(keys).T * scale).max(1) + 2e-6 * np.abs(np.where(used, score, 0)).max(1) + 1e-6
+    slack = (
+        2.0**-18 * (np.abs(q) @ np.abs(keys).T * scale).max(1)
+        + 2e-6 * np.abs(np.where(used, score, 0)).max(1)
+        + 1e-6
+    )
     top = score.max(1)
     weight = np.exp(score - top[:, None])
     total = weight.sum(1) + (0 if sink is None else np.exp(sink - top))
@@ -69,7 +76,7 @@ def reference(q, sections, scale, sink, quantise_values=True):
         moved = np.where(step > 0, half_step(share / step) * step, 0.0)
     spread = np.sqrt(moved**2 @ held[:, :448] ** 2 / 3)
     bound = 2 * slack[:, None] * size + 2.0**-8 * size
-    bound[:, :448] += 6 * spread + share @ unsure + 2.0**-6 * np.abs(out[:, :448]) * 0
+    bound[:, :448] += 6 * spread + share @ unsure
     bound[:, 448:] += 6 * np.sqrt(share**2 @ held[:, 448:] ** 2) * 2.0**-9
     return out, bound, np.log2(total) + top * np.log2(np.e), 2 * slack + 1e-5
 
@@ -80,7 +87,9 @@ def sections_of(cache, rows, length, tile=64):
     chosen = np.full(padded, -1)
     chosen[:length] = rows[:length]
     used = chosen >= 0
-    keys, values = (np.where(used[:, None], x[np.maximum(chosen, 0)], 0.0) for x in (cache.keys, cache.values))
+    keys, values = (
+        np.where(used[:, None], x[np.maximum(chosen, 0)], 0.0) for x in (cache.keys, cache.values)
+    )
     return keys, values, used
 
 
@@ -88,7 +97,13 @@ def judge(run, q, of, scale, sink, out, lse):
     for token in range(len(q)):
         want, bound, want_lse, lse_bound = reference(q[token], of(token), scale, sink)
         run.close("lse", lse[token], want_lse, lse_bound, "scores 2^-18")
-        run.close("out", out[token], want, bound, "6 sigma of weights rounded to E2M1 in groups of 16, scores 2^-18, bf16 partial results")
+        run.close(
+            "out",
+            out[token],
+            want,
+            bound,
+            "6 sigma of weights rounded to E2M1 in groups of 16, scores 2^-18, bf16 partial results",
+        )
 
 
 LAYOUT = NVFP4

@@ -1,4 +1,5 @@
 """Fetches the third parties' wheels and compiles their units to PTX, below build/third_party."""
+
 import os
 import re
 import shutil
@@ -16,7 +17,9 @@ BUILD = ROOT / "build" / "third_party"
 DATA = BUILD / "flashinfer" / "flashinfer" / "data"
 FFI = BUILD / "tvm_ffi" / "tvm_ffi"
 FLAGS = ["-std=c++17", "-O3", "-use_fast_math", "--expt-relaxed-constexpr", "-DNDEBUG", "-w"]
-FLAGS += [f"-DFLASHINFER_ENABLE_{name}" for name in ("F16", "BF16", "FP8_E4M3", "FP8_E5M2", "FP8_E8M0", "FP4_E2M1")]
+FLAGS += [
+    f"-DFLASHINFER_ENABLE_{name}" for name in ("F16", "BF16", "FP8_E4M3", "FP8_E5M2", "FP8_E8M0", "FP4_E2M1")
+]
 
 
 CURAND = """#ifndef RANDOM_DECLARATIONS
@@ -39,8 +42,21 @@ def fetch():
         if target.exists():
             continue
         wheels = BUILD / "wheels" / folder
-        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", wheels,
-                        package], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--only-binary=:all:",
+                "-d",
+                wheels,
+                package,
+            ],
+            check=True,
+        )
         part = BUILD / f"{folder}.part"
         shutil.rmtree(part, ignore_errors=True)
         for wheel in wheels.glob("*.whl"):
@@ -49,9 +65,22 @@ def fetch():
 
 
 def includes():
-    folders = [DATA / name for name in ("csrc", "include", "cccl/cub", "cccl/libcudacxx/include", "cccl/thrust",
-                                        "cutlass/include", "cutlass/tools/util/include", "spdlog/include",
-                                        "csrc/nv_internal", "csrc/nv_internal/include", ".")]
+    folders = [
+        DATA / name
+        for name in (
+            "csrc",
+            "include",
+            "cccl/cub",
+            "cccl/libcudacxx/include",
+            "cccl/thrust",
+            "cutlass/include",
+            "cutlass/tools/util/include",
+            "spdlog/include",
+            "csrc/nv_internal",
+            "csrc/nv_internal/include",
+            ".",
+        )
+    ]
     folders += [FFI / "include", FFI / "3rdparty/dlpack/include", stubs()]
     return [f"-I{folder}" for folder in folders]
 
@@ -69,7 +98,9 @@ def stubs():
 
 
 def toolkit():
-    return subprocess.run([ROOT / "tools" / "toolkit_path.sh"], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [ROOT / "tools" / "toolkit_path.sh"], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def ptx_of(name, target):
@@ -87,8 +118,18 @@ def compile_unit(unit, arch="120a", force=False):
         source = BUILD / "ptx" / f"{unit.name}.cu"
         source.write_text(unit.text)
     part = out.with_suffix(".part")
-    command = [f"{toolkit()}/nvcc", "-ptx", "-gencode", f"arch=compute_{arch},code=compute_{arch}", *FLAGS,
-               *(f"-D{name}" for name in unit.defines), *includes(), "-o", part, source]
+    command = [
+        f"{toolkit()}/nvcc",
+        "-ptx",
+        "-gencode",
+        f"arch=compute_{arch},code=compute_{arch}",
+        *FLAGS,
+        *(f"-D{name}" for name in unit.defines),
+        *includes(),
+        "-o",
+        part,
+        source,
+    ]
     start = time.monotonic()
     _run(command)
     part.rename(out)
@@ -108,8 +149,25 @@ def compile_host(unit, force=False):
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{unit.name}.cu"
     source.write_text(unit.text)
-    command = [f"{toolkit()}/nvcc", "-shared", "-Xcompiler", "-fPIC", "-cudart", "none", "-gencode", "arch=compute_120a,code=compute_120a",
-               *FLAGS, *(f"-D{name}" for name in unit.defines), *includes(), "--keep", "--keep-dir", folder, "-o", folder / "part.so", source]
+    command = [
+        f"{toolkit()}/nvcc",
+        "-shared",
+        "-Xcompiler",
+        "-fPIC",
+        "-cudart",
+        "none",
+        "-gencode",
+        "arch=compute_120a,code=compute_120a",
+        *FLAGS,
+        *(f"-D{name}" for name in unit.defines),
+        *includes(),
+        "--keep",
+        "--keep-dir",
+        folder,
+        "-o",
+        folder / "part.so",
+        source,
+    ]
     start = time.monotonic()
     _run(command)
     shutil.copy(folder / f"{unit.name}.ptx", ptx_of(unit.name, "sm_120a"))
@@ -121,12 +179,28 @@ def fake_runtime():
     """The stand-in for the CUDA runtime, compiled when it is older than its source."""
     source, out = Path(__file__).parent / "fake_runtime.cpp", BUILD / "fake_runtime.so"
     if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
-        _run([f"{toolkit()}/nvcc", "-std=c++17", "-O1", "-shared", "-Xcompiler", "-fPIC", "-cudart", "none", source, "-o", out])
+        _run(
+            [
+                f"{toolkit()}/nvcc",
+                "-std=c++17",
+                "-O1",
+                "-shared",
+                "-Xcompiler",
+                "-fPIC",
+                "-cudart",
+                "none",
+                source,
+                "-o",
+                out,
+            ]
+        )
     return out
 
 
 def _run(command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.nice(10))
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.nice(10)
+    )
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-3000:])
 
@@ -139,7 +213,9 @@ def compile_all(pattern=""):
         try:
             path, seconds = compile_host(unit) if unit.host else compile_unit(unit)
             lines = path.read_text().count("\n")
-            print(f"{unit.name}: {lines} lines of PTX" + (f", {seconds:.0f} s" if seconds else ""), flush=True)
+            print(
+                f"{unit.name}: {lines} lines of PTX" + (f", {seconds:.0f} s" if seconds else ""), flush=True
+            )
         except RuntimeError as error:
             failed += 1
             print(f"{unit.name}: FAILED\n{error}", flush=True)

@@ -1,4 +1,5 @@
 """What cases use of deepwell.Emulator: buffers, parameters as kernels declare them, launches with every checker on."""
+
 import build
 import deepwell
 import numpy as np
@@ -92,7 +93,9 @@ class Device:
         entry = ptx.load(build.ptx_of(unit, self.target)).find(pattern)
         self.launch_entry(unit, entry, grid, block, params, smem, cluster, race, patches)
 
-    def launch_entry(self, unit, entry, grid, block, params, smem=0, cluster=(1, 1, 1), race=True, patches=()):
+    def launch_entry(
+        self, unit, entry, grid, block, params, smem=0, cluster=(1, 1, 1), race=True, patches=()
+    ):
         module = ptx.load(build.ptx_of(unit, self.target))
         declared = module.parameters(entry)
         if len(declared) != len(params):
@@ -100,14 +103,20 @@ class Device:
         args, at = {}, 0
         for (size, align), value in zip(declared, params):
             if _size(value) != size:
-                raise LookupError(f"{_size(value)} bytes for a parameter of {size} at {at} of {module.readable[entry]}")
+                raise LookupError(
+                    f"{_size(value)} bytes for a parameter of {size} at {at} of {module.readable[entry]}"
+                )
             at += -at % align
             args[at] = _value(value, size)
             at += size
         text = ptx.patched(module.text_of(entry), patches)
-        self.machine.launch(text, entry, grid=grid, block=block, cluster=cluster, dynamic_shared_bytes=smem, args=args)
+        self.machine.launch(
+            text, entry, grid=grid, block=block, cluster=cluster, dynamic_shared_bytes=smem, args=args
+        )
         self._pending, self._race = True, self._race and race
-        self.launches.append((unit, module.readable[entry], text.count("\n"), grid, block, smem, len(patches)))
+        self.launches.append(
+            (unit, module.readable[entry], text.count("\n"), grid, block, smem, len(patches))
+        )
 
     def sync(self):
         if not self._pending:

@@ -139,6 +139,7 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaFuncSetAttribute(void const*, cudaFuncAttribute, int) { return cudaSuccess; }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaPeekAtLastError() { return cudaSuccess; }
+char const* cudaGetErrorName(cudaError_t) { return "an error of the stand-in"; }
 char const* cudaGetErrorString(cudaError_t) { return "an error of the stand-in for the CUDA runtime"; }
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, void const*, int, std::size_t, unsigned) {
   *blocks = 1;

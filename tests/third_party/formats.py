@@ -1,4 +1,5 @@
 """Number formats as numpy codes: bf16, e4m3, e5m2, e2m1, ue8m0; values are float64, rounding is to nearest even."""
+
 import numpy as np
 
 
@@ -7,8 +8,11 @@ def _table(bits, mantissa, bias, special=None):
     sign = np.where(codes >> (bits - 1), -1.0, 1.0)
     exponent = (codes >> mantissa) & ((1 << (bits - 1 - mantissa)) - 1)
     fraction = codes & ((1 << mantissa) - 1)
-    values = np.where(exponent == 0, fraction * 2.0 ** (1 - bias - mantissa),
-                      (1 + fraction * 2.0**-mantissa) * 2.0 ** (exponent - bias))
+    values = np.where(
+        exponent == 0,
+        fraction * 2.0 ** (1 - bias - mantissa),
+        (1 + fraction * 2.0**-mantissa) * 2.0 ** (exponent - bias),
+    )
     values = sign * values
     for code, value in (special or {}).items():
         values[code] = value
@@ -17,8 +21,15 @@ def _table(bits, mantissa, bias, special=None):
 
 E2M1 = _table(4, 1, 1)
 E4M3 = _table(8, 3, 7, {0x7F: np.nan, 0xFF: np.nan})
-E5M2 = _table(8, 2, 15, {c: np.inf if c == 0x7C else -np.inf if c == 0xFC else np.nan
-                         for c in (0x7C, 0x7D, 0x7E, 0x7F, 0xFC, 0xFD, 0xFE, 0xFF)})
+E5M2 = _table(
+    8,
+    2,
+    15,
+    {
+        c: np.inf if c == 0x7C else -np.inf if c == 0xFC else np.nan
+        for c in (0x7C, 0x7D, 0x7E, 0x7F, 0xFC, 0xFD, 0xFE, 0xFF)
+    },
+)
 
 
 def ue8m0(codes):
@@ -42,7 +53,9 @@ def _nearest(values, table, sign_bit):
     magnitude = np.abs(np.asarray(values, np.float64))
     above = np.clip(np.searchsorted(grid, magnitude), 1, len(grid) - 1)
     low, high = grid[above - 1], grid[above]
-    up = (magnitude - low > high - magnitude) | ((magnitude - low == high - magnitude) & (finite[above] % 2 == 0))
+    up = (magnitude - low > high - magnitude) | (
+        (magnitude - low == high - magnitude) & (finite[above] % 2 == 0)
+    )
     code = np.where(up, finite[above], finite[above - 1])
     return (code | np.where(np.signbit(values), sign_bit, 0)).astype(np.uint8)
 

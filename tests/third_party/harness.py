@@ -1,4 +1,5 @@
 """Cases: one kernel, its data, its reference, its bounds; what running them says."""
+
 import re
 import time
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ class Case:
 class Outcome:
     name: str
     section: str
-    launches: list = field(default_factory=list)  # (file, readable entry, PTX lines, grid, block, shared memory)
+    launches: list = field(
+        default_factory=list
+    )  # (file, readable entry, PTX lines, grid, block, shared memory)
     result: str = "right"
     detail: str = ""
     worst: float = 0.0  # largest error / bound
@@ -37,10 +40,14 @@ class Wrong(Exception):
 
 def case(section, *variants):
     """Registers a function as one case, or as one a variant: (name, options)."""
+
     def register(function):
         for suffix, options in variants or (("", {}),):
-            CASES.append(Case(function.__name__ + (f"-{suffix}" if suffix else ""), section, function, options))
+            CASES.append(
+                Case(function.__name__ + (f"-{suffix}" if suffix else ""), section, function, options)
+            )
         return function
+
     return register
 
 
@@ -60,7 +67,9 @@ class Run:
         bad = np.argwhere(got != want)
         if got.shape != want.shape or len(bad):
             at = tuple(int(i) for i in bad[0]) if len(bad) else None
-            raise Wrong(f"{what}: {len(bad)} of {got.size} differ, first at {at}: {got[at]} instead of {want[at]}")
+            raise Wrong(
+                f"{what}: {len(bad)} of {got.size} differ, first at {at}: {got[at]} instead of {want[at]}"
+            )
         self._bound(what, "exact")
 
     def close(self, what, got, want, bound, text):
@@ -79,8 +88,10 @@ class Run:
         self._bound(what, text)
         if top > 1:
             at = tuple(int(i) for i in np.unravel_index(ratio.argmax(), ratio.shape))
-            raise Wrong(f"{what}: {int((ratio > 1).sum())} of {ratio.size} off, worst at {at}: {got[at]:.8g} instead of "
-                        f"{want[at]:.8g}, bound {bound[at]:.3g}")
+            raise Wrong(
+                f"{what}: {int((ratio > 1).sum())} of {ratio.size} off, worst at {at}: {got[at]:.8g} instead of "
+                f"{want[at]:.8g}, bound {bound[at]:.3g}"
+            )
 
     def codes(self, what, got, values, encode, slack, text):
         """`got` are codes of `values`, each known within a relative `slack`: what lies between two codes may be either."""
@@ -90,8 +101,10 @@ class Run:
         nearest = encode(values)
         if bad.any():
             at = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise Wrong(f"{what}: {int(bad.sum())} of {bad.size} codes differ, first at {at}: {got[at]:#x} instead of "
-                        f"{nearest[at]:#x} for {values[at]:.8g}")
+            raise Wrong(
+                f"{what}: {int(bad.sum())} of {bad.size} codes differ, first at {at}: {got[at]:#x} instead of "
+                f"{nearest[at]:#x} for {values[at]:.8g}"
+            )
         self._bound(what, text)
 
     def _bound(self, what, text):

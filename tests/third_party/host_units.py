@@ -1,5 +1,6 @@
 """Units whose launches their own host code makes: CUTLASS and CuTe kernels take one struct that only it can fill. Each text is
 a C function around the public host function, which instantiates one kernel."""
+
 from units import Unit
 
 GROUPWISE = """

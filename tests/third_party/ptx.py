@@ -1,12 +1,17 @@
 """Cuts PTX modules into modules of one kernel: what a module declares, and that kernel."""
+
 import re
 import subprocess
 from functools import lru_cache
 
 ENTRY = re.compile(r"^[ \t]*(?:\.visible\s+|\.weak\s+)?\.entry\s+([\w$]+)", re.M)
 BRACE = re.compile(r"[{}]")
-PARAM = re.compile(r"\.param\s+(?:\.align\s+(\d+)\s+)?\.(\w+)(?:\s+\.ptr(?:\s+\.\w+)?(?:\s+\.align\s+\d+)?)?\s+([\w$]+)(?:\[(\d+)\])?")
-STATIC = re.compile(r"\s*(?:\.visible |\.weak |\.extern )?\.(?:shared|global|const)\b.*?([\w$]+)(?:\[\d*\])*(?: = .*)?;")
+PARAM = re.compile(
+    r"\.param\s+(?:\.align\s+(\d+)\s+)?\.(\w+)(?:\s+\.ptr(?:\s+\.\w+)?(?:\s+\.align\s+\d+)?)?\s+([\w$]+)(?:\[(\d+)\])?"
+)
+STATIC = re.compile(
+    r"\s*(?:\.visible |\.weak |\.extern )?\.(?:shared|global|const)\b.*?([\w$]+)(?:\[\d*\])*(?: = .*)?;"
+)
 
 
 class Module:
@@ -16,7 +21,7 @@ class Module:
         text = path.read_text()
         self.path, self.kernels, rest, at = path, {}, [], 0
         for match in ENTRY.finditer(text):
-            rest.append(text[at:match.start()])
+            rest.append(text[at : match.start()])
             depth, at = 0, text.index("\n{", match.end()) + 1
             while True:  # string literals do not occur inside of kernels
                 brace = BRACE.search(text, at)
@@ -24,19 +29,23 @@ class Module:
                 at = brace.end()
                 if depth == 0:
                     break
-            self.kernels[match.group(1)] = text[match.start():at]
+            self.kernels[match.group(1)] = text[match.start() : at]
         rest.append(text[at:])
         self.rest = "".join(rest)
         names = list(self.kernels)
-        readable = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout
+        readable = subprocess.run(
+            ["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True
+        ).stdout
         self.readable = dict(zip(names, readable.splitlines()))
 
     def find(self, pattern):
         """The one entry whose readable name matches the regular expression."""
         names = [name for name, text in self.readable.items() if re.search(pattern, text)]
         if len(names) != 1:
-            raise LookupError(f"{len(names)} entries of {self.path.name} match {pattern}: "
-                              + ", ".join(self.readable[name][:150] for name in names[:4]))
+            raise LookupError(
+                f"{len(names)} entries of {self.path.name} match {pattern}: "
+                + ", ".join(self.readable[name][:150] for name in names[:4])
+            )
         return names[0]
 
     def text_of(self, entry):
@@ -53,7 +62,7 @@ class Module:
     def parameters(self, entry):
         """[(bytes, alignment)] of a kernel's parameters, as it declares them."""
         head = self.kernels[entry]
-        head = head[:head.index("\n{")]
+        head = head[: head.index("\n{")]
         out = []
         for align, kind, _, count in PARAM.findall(head):
             size = int(kind[1:]) // 8

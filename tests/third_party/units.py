@@ -1,4 +1,5 @@
 """The translation units that are compiled: FlashInfer's CUDA files for SM 12.x, as its wheel has them."""
+
 from dataclasses import dataclass
 
 FLASHINFER = "flashinfer-python==0.7.2.post1"
