@@ -121,6 +121,7 @@ if(TARGET deepwell)
   add_dependencies(deepwell_loading deepwell_emulator)
   add_test(NAME cli COMMAND ${CMAKE_COMMAND} -E env DEEPWELL_BINARY=$<TARGET_FILE:deepwell>
                             DEEPWELL_LOADING_BINARY=$<TARGET_FILE:deepwell_loading>
+                            DEEPWELL_PYTHON=${CMAKE_SOURCE_DIR}/.venv/bin/python PYTHONPATH=${CMAKE_BINARY_DIR}/python
                             ${Python3_EXECUTABLE} -m unittest discover -s tests/cli WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
 
