@@ -99,6 +99,16 @@ if(PTXAS)
            --cases=tests/emu/bugs --targets=sm_90a,sm_120a,sm_121a WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
 
+# The fuzzers' entries on their seeds, by any compiler.
+function(dw_fuzz_seeds name corpus)
+  add_executable(fuzz_seeds_${name} tests/fuzz/${name}_fuzz.cpp tests/fuzz/replay.cpp)
+  target_link_libraries(fuzz_seeds_${name} PRIVATE dw_emu)
+  add_test(NAME fuzz_seeds_${name} COMMAND fuzz_seeds_${name} tests/fuzz/corpus/${corpus} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endfunction()
+dw_fuzz_seeds(ptx_parse ptx)
+dw_fuzz_seeds(ptx_run ptx)
+dw_fuzz_seeds(launch_file launch_file)
+
 # libFuzzer targets, built with clang, everything instrumented: docs/fuzzing.md.
 if(DEEPWELL_FUZZ)
   function(dw_fuzz name library)
@@ -120,6 +130,7 @@ if(TARGET deepwell)
   add_dependencies(deepwell_loading deepwell_emulator)
   add_test(NAME cli COMMAND ${CMAKE_COMMAND} -E env DEEPWELL_BINARY=$<TARGET_FILE:deepwell>
                             DEEPWELL_LOADING_BINARY=$<TARGET_FILE:deepwell_loading>
+                            DEEPWELL_PYTHON=${CMAKE_SOURCE_DIR}/.venv/bin/python PYTHONPATH=${CMAKE_BINARY_DIR}/python
                             ${Python3_EXECUTABLE} -m unittest discover -s tests/cli WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
 

@@ -46,12 +46,12 @@ std::shared_ptr<Block> make_block(std::size_t bytes, bool initialised) {
   block->owned = true;
   // calloc leaves large blocks untouched until they are used: memory is proportional to what a program touches.
   block->data = static_cast<std::byte*>(std::calloc(std::max<std::size_t>(bytes, 1), 1));
-  block->shadow = static_cast<std::uint8_t*>(std::calloc(std::max<std::size_t>(bytes, 1), 1));
-  if (block->data == nullptr || block->shadow == nullptr) {
+  if (!initialised)
+    block->shadow = static_cast<std::uint8_t*>(std::calloc(std::max<std::size_t>(bytes, 1), 1));
+  if (block->data == nullptr || (block->shadow == nullptr && !initialised)) {
     throw Error(ErrorCode::kDevice, fmt::format("emulated memory: the host has no {} bytes left", bytes),
                 "bytes", std::to_string(bytes), "an allocation that fits host memory");
   }
-  if (initialised) std::memset(block->shadow, 1, bytes);
   return block;
 }
 

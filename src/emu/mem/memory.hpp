@@ -12,7 +12,7 @@
 
 namespace deepwell::emu {
 
-/// The bytes of one allocation. `shadow` is null for mapped host memory, which counts as initialised.
+/// The bytes of one allocation. `shadow` is null for mapped host memory and variables, which count as initialised.
 struct Block {
   std::byte* data = nullptr;
   std::uint8_t* shadow = nullptr;

@@ -406,8 +406,8 @@ void start_warp(Warp& warp, Cta& cta, int id) {
   }
   warp.fragments.reserve(4);
   warp.local_stride = function.local_bytes;
-  warp.local.resize(warp.local_stride * kLanes);
-  if (warp.check) warp.local_shadow.resize(warp.local.size());
+  warp.local = LazyArray<std::byte>(warp.local_stride * kLanes);
+  if (warp.check) warp.local_shadow = LazyArray<std::uint8_t>(warp.local.size());
   Fragment whole;
   whole.lanes = warp.live;
   whole.pc = function.start;

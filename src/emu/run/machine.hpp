@@ -15,6 +15,7 @@
 
 #include "emu/emu.hpp"
 #include "emu/instr/instr.hpp"
+#include "emu/run/lazy_array.hpp"
 #include "emu/run/policy.hpp"
 #include "emu/run/random.hpp"
 
@@ -138,9 +139,9 @@ struct Warp {
   DefinedParts parts;  // of registers that are poison
   std::vector<std::byte> storage;  // registers and poison
   StateSlots state;
-  int last_allocation = 0;                 // cache of the global lookup
-  std::vector<std::byte> local;            // [lane][local_stride]
-  std::vector<std::uint8_t> local_shadow;  // same size when checking, else empty
+  int last_allocation = 0;               // cache of the global lookup
+  LazyArray<std::byte> local;            // [lane][local_stride]
+  LazyArray<std::uint8_t> local_shadow;  // same size when checking, else empty
   std::size_t local_stride = 0;
   std::unique_ptr<CallStack> calls;  // null until the first call
 
