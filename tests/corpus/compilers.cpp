@@ -51,7 +51,7 @@ std::string by_nvrtc(Compiler const& compiler, std::string const& name, std::str
   std::string const source = read_text_file(fmt::format("{}/{}.cu", kFolder, name));
   std::vector<std::string> options = {"--gpu-architecture=" + compute_of(target), "--std=c++17",
                                       "--device-int128", fmt::format("-I{}", kFolder),
-                                      "-I" + compiler.include};
+                                      "-I" + compiler.include, "-I" + compiler.include + "/cccl"};
   options.insert(options.end(), compiler.options.begin(), compiler.options.end());
   std::vector<char const*> plain;
   for (std::string const& option : options) plain.push_back(option.c_str());

@@ -10,7 +10,8 @@
 namespace deepwell::emu {
 namespace {
 
-/// aux[0]: Space, aux[1]: bytes of an element, aux[2]: elements, aux[3]: signed, aux[4]: MemoryOrder.
+/// aux[0]: Space, aux[1]: bytes of an element, aux[2]: elements, aux[3]: signed, aux[4]: MemoryOrder, aux[5] of ld: the bytes that
+/// are used, 0: all.
 struct Shape {
   Space space;
   unsigned bytes;
@@ -41,7 +42,7 @@ class LaneResolver {
     if (place.space == Space::kGlobal) {
       Allocation const& held =
           warp_.launch->global->allocations[static_cast<std::size_t>(warp_.last_allocation)];
-      remember(place, address - held.base, held.bytes, address);
+      if (held.heap == nullptr) remember(place, address - held.base, held.bytes, address);
     } else if (place.space == Space::kShared) {
       std::ptrdiff_t const offset = place.data - cta.shared.data();
       bool const own = std::less_equal<>{}(cta.shared.data(), place.data) &&
@@ -72,8 +73,15 @@ class LaneResolver {
   Space found_ = Space::kGeneric;
 };
 
-bool defined(Place const& place, unsigned bytes) {
+/// `used`: the bytes that matter, 0: all.
+bool defined(Place const& place, unsigned bytes, u32 used) {
   if (place.shadow == nullptr) return true;
+  if (used != 0) {
+    for (unsigned b = 0; b < bytes; ++b) {
+      if ((used >> b & 1) != 0 && place.shadow[b] == 0) return false;
+    }
+    return true;
+  }
   if (bytes == 4) {
     u32 flags;
     std::memcpy(&flags, place.shadow, 4);
@@ -118,7 +126,10 @@ Outcome load(Warp& w, Instr const& i, Mask mask) {
   for_lanes(mask, [&](int lane) {
     Place place = places[lane] = place_of(lane, address[lane]);
     for (std::size_t k = 0; k < shape.count; ++k) {
-      if (w.check && !defined(place, shape.bytes)) poison[k] |= Mask{1} << lane;
+      u32 const used = i.aux[5] >> (k * shape.bytes);
+      bool const matters = i.aux[5] == 0 || (used & ((u64{1} << shape.bytes) - 1)) != 0;
+      if (w.check && matters && !defined(place, shape.bytes, i.aux[5] == 0 ? 0 : used))
+        poison[k] |= Mask{1} << lane;
       load_element(w, place, shape.bytes, is_signed, to[k], lane);
       place.data += shape.bytes;
       if (place.shadow != nullptr) place.shadow += shape.bytes;

@@ -109,6 +109,21 @@ std::uint64_t Memory::Impl::add(Allocation allocation) {
   return base;
 }
 
+std::shared_ptr<DeviceHeap> Memory::Impl::device_heap() {
+  std::scoped_lock lock(mutex);
+  if (heap != nullptr) return heap;
+  std::uint64_t const base = add({.base = 0,
+                                  .bytes = kHeapBytes,
+                                  .label = "the heap of malloc",
+                                  .read_only = false,
+                                  .block = make_block(kHeapBytes, false)});
+  heap = std::make_shared<DeviceHeap>(base);
+  auto changed = std::make_shared<GlobalView>(*view);
+  changed->allocations.back().heap = heap;
+  view = std::move(changed);
+  return heap;
+}
+
 Memory::Memory() : impl_(std::make_unique<Impl>()) {}
 Memory::~Memory() = default;
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -115,6 +116,7 @@ struct Pending {
   Statement const* statement;
   Scope* scope;
   std::array<int, 2> location;
+  std::uint32_t used_bytes = 0;
 };
 
 void collect_names(OperandSyntax const& operand, std::unordered_set<std::string>& names) {
@@ -156,6 +158,7 @@ struct Decoder {
   std::array<int, 2> location{};
   std::map<std::tuple<Special, int, std::uint64_t>, Value> special_values;
   std::map<std::pair<std::uint64_t, int>, Value> frame_values;
+  std::uint32_t used_bytes = 0;  // of the next instruction; 0: all
 
   [[noreturn]] void fail(int line, ErrorCode code, std::string const& what) const {
     throw Error(code, fmt::format("{}:{}: {}", module.source_name, line, what),
@@ -662,6 +665,7 @@ struct Decoder {
       attempt.is_mma = info.parts[0] == "mma" || info.parts[0] == "wgmma";
       attempt.exec = row.row->bind != nullptr ? row.row->bind(attempt, context) : row.row->exec;
       resolve_guard(from, attempt);
+      if (info.parts[0] == "ld") attempt.aux[5] = from.used_bytes;
       return attempt;
     }
     fail(statement.line, ErrorCode::kUnsupported, fmt::format("`{}`: {}", info.text, reason));
@@ -746,6 +750,7 @@ struct Decoder {
       instr.ops[1].kind = Operand::Kind::kName;
       site.function = *number;
       site.builtin = form.builtin;
+      module.uses_heap |= form.builtin == Builtin::kMalloc || form.builtin == Builtin::kFree;
       if (form.builtin == Builtin::kNone && !form.syntax->has_body) {
         fail(statement.line, ErrorCode::kUnsupported,
              fmt::format("`{}`: {} is not in this text, and no function of the runtime that is modelled",
@@ -850,10 +855,20 @@ struct Decoder {
     }
   }
 
+  /// "used_bytes_mask 0x7": of what the next instruction loads only these bytes matter.
+  void read_pragma(std::string_view text) {
+    static constexpr std::string_view kUsedBytes = "used_bytes_mask ";
+    if (!text.starts_with(kUsedBytes)) return;
+    used_bytes = static_cast<std::uint32_t>(
+        std::strtoul(std::string(text.substr(kUsedBytes.size())).c_str(), nullptr, 0));
+  }
+
   void walk(std::vector<Statement> const& body, Scope* scope) {
     for (Statement const& statement : body) {
       switch (statement.kind) {
-        case Statement::Kind::kInstruction: pending.push_back({&statement, scope, location}); break;
+        case Statement::Kind::kInstruction:
+          pending.push_back({&statement, scope, location, std::exchange(used_bytes, 0)});
+          break;
         case Statement::Kind::kLabel:
           if (!scope->labels.try_emplace(statement.text, static_cast<std::uint32_t>(pending.size())).second) {
             fail(statement.line, ErrorCode::kBadArgument,
@@ -864,7 +879,7 @@ struct Decoder {
         case Statement::Kind::kPrototype:
           scope->prototypes[statement.text] = statement.prototype.get();
           break;
-        case Statement::Kind::kPragma: break;
+        case Statement::Kind::kPragma: read_pragma(statement.text); break;
         case Statement::Kind::kLocation: location = statement.location; break;
         case Statement::Kind::kBlock: {
           Scope& inner = scopes.emplace_back();
@@ -1104,7 +1119,7 @@ struct Decoder {
     last.kind = Statement::Kind::kInstruction;
     last.text = from.is_entry ? "exit" : "ret";
     last.line = pending.empty() ? from.line : pending.back().statement->line;
-    pending.push_back({&last, &scope, location});
+    pending.push_back({&last, &scope, location, 0});
     out.code.reserve(pending.size());
     for (Pending const& one : pending) out.code.push_back(decode_instruction(one));
     share_registers(out, function_rows);
@@ -1130,6 +1145,11 @@ struct Decoder {
         callable.builtin = Builtin::kPrintf;
       if (one.name == "__assertfail" && callable.input_bytes == std::vector<std::uint32_t>{8, 8, 4, 8, 8})
         callable.builtin = Builtin::kAssertFail;
+      if (one.name == "malloc" && callable.input_bytes == wide && wide.size() == 1 &&
+          callable.result_bytes == wide)
+        callable.builtin = Builtin::kMalloc;
+      if (one.name == "free" && callable.input_bytes == wide && wide.size() == 1)
+        callable.builtin = Builtin::kFree;
     }
     address_taken.assign(callables.size(), false);
     for (ptx::Declaration const& declaration : syntax.variables) {
