@@ -128,7 +128,10 @@ Place resolve(Warp& warp, Instr const& instr, int lane, Space space, std::uint64
     case Space::kShared: {
       Place const place = shared_place(cta, address, bytes);
       if (place.data == nullptr)
-        fail_access(warp, instr, lane, space, address, bytes, access, "outside shared memory");
+        fail_access(warp, instr, lane, space, address, bytes, access,
+                    address % kClusterStride < kSharedBase && address >= 16
+                        ? "outside shared memory (what the system reserves of it is not modelled)"
+                        : "outside shared memory");
       return place;
     }
     case Space::kLocal: {

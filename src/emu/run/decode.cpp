@@ -55,6 +55,8 @@ std::unordered_map<std::string_view, std::pair<Special, int>> const& specials() 
       {"%reserved_smem_offset_begin", {Special::kReservedSmemBegin, 32}},
       {"%reserved_smem_offset_end", {Special::kReservedSmemEnd, 32}},
       {"%reserved_smem_offset_cap", {Special::kReservedSmemCap, 32}},
+      {"%reserved_smem_offset_0", {Special::kReservedSmem0, 32}},
+      {"%reserved_smem_offset_1", {Special::kReservedSmem1, 32}},
       {"%clusterid.x", {Special::kClusteridX, 32}},
       {"%clusterid.y", {Special::kClusteridY, 32}},
       {"%clusterid.z", {Special::kClusteridZ, 32}},

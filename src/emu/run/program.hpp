@@ -46,6 +46,8 @@ enum class Special : std::uint8_t {
   kReservedSmemBegin,
   kReservedSmemEnd,
   kReservedSmemCap,
+  kReservedSmem0,
+  kReservedSmem1,
   kClusteridX,
   kClusteridY,
   kClusteridZ,
