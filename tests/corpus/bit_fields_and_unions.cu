@@ -16,7 +16,7 @@ union Number {
 enum class Kind : u8 { kOne = 1, kTwo = 2 };
 extern "C" __global__ void kernel(u64 const* a, u64* out) {
   u32 const t = threadIdx.x;
-  Fields f{};
+  Fields f;
   f.a = static_cast<u32>(a[t]), f.b = static_cast<i32>(a[t] >> 3), f.c = static_cast<u32>(a[t] >> 10), f.d = a[t] * 5, f.e = a[t] >> 5;
   f.c += 1, f.b = f.b / 2, f.d ^= f.e;
   Number n;

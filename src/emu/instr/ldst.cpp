@@ -11,7 +11,7 @@ namespace deepwell::emu {
 namespace {
 
 /// aux[0]: Space, aux[1]: bytes of an element, aux[2]: elements, aux[3]: signed, aux[4]: MemoryOrder, aux[5] of ld: the bytes that
-/// are used, 0: all.
+/// are used, 0: all, aux[6] of ld: 1 it gives no poison (an assignment to a bit field), 2 poison where all bytes are (a copy).
 struct Shape {
   Space space;
   unsigned bytes;
@@ -73,21 +73,27 @@ class LaneResolver {
   Space found_ = Space::kGeneric;
 };
 
-/// `used`: the bytes that matter, 0: all.
-bool defined(Place const& place, unsigned bytes, u32 used) {
+bool defined(Place const& place, unsigned bytes) {
   if (place.shadow == nullptr) return true;
-  if (used != 0) {
-    for (unsigned b = 0; b < bytes; ++b) {
-      if ((used >> b & 1) != 0 && place.shadow[b] == 0) return false;
-    }
-    return true;
-  }
   if (bytes == 4) {
     u32 flags;
     std::memcpy(&flags, place.shadow, 4);
     return flags == 0x01010101u;
   }
   return place.initialised(bytes);
+}
+
+/// Whether what element `k` of a load gives counts as never defined: some byte that matters was never written.
+bool is_poison(Instr const& i, Place const& place, unsigned bytes, std::size_t k) {
+  if ((i.aux[5] | i.aux[6]) == 0) return !defined(place, bytes);
+  if (i.aux[6] == 1 || place.shadow == nullptr) return false;
+  unsigned matter = 0, undefined = 0;
+  for (unsigned b = 0; b < bytes; ++b) {
+    bool const matters = i.aux[5] == 0 || (i.aux[5] >> (k * bytes + b) & 1) != 0;
+    matter += matters;
+    undefined += matters && place.shadow[b] == 0;
+  }
+  return i.aux[6] == 2 ? undefined == matter && matter != 0 : undefined != 0;
 }
 
 u64 sign_extended(u64 value, unsigned bytes) {
@@ -126,10 +132,7 @@ Outcome load(Warp& w, Instr const& i, Mask mask) {
   for_lanes(mask, [&](int lane) {
     Place place = places[lane] = place_of(lane, address[lane]);
     for (std::size_t k = 0; k < shape.count; ++k) {
-      u32 const used = i.aux[5] >> (k * shape.bytes);
-      bool const matters = i.aux[5] == 0 || (used & ((u64{1} << shape.bytes) - 1)) != 0;
-      if (w.check && matters && !defined(place, shape.bytes, i.aux[5] == 0 ? 0 : used))
-        poison[k] |= Mask{1} << lane;
+      if (w.check && is_poison(i, place, shape.bytes, k)) poison[k] |= Mask{1} << lane;
       load_element(w, place, shape.bytes, is_signed, to[k], lane);
       place.data += shape.bytes;
       if (place.shadow != nullptr) place.shadow += shape.bytes;

@@ -1124,7 +1124,57 @@ struct Decoder {
     pending.push_back({&last, &scope, location, 0});
     out.code.reserve(pending.size());
     for (Pending const& one : pending) out.code.push_back(decode_instruction(one));
+    mark_bit_field_stores();
+    mark_copies();
     share_registers(out, function_rows);
+  }
+
+  /// ld a; and b, a, mask; ...; or c, b, ...; st c to where a came from (or st b, for a field of zeros): an assignment to a bit field. What the field's
+  /// neighbours were does not matter to it, so that the load gives no poison.
+  void mark_bit_field_stores() {
+    std::vector<Instr>& code = function->code;
+    auto const is = [&](std::size_t pc, char const* name) { return code[pc].info->parts[0] == name; };
+    auto const same = [](Value const& a, Value const& b) {
+      return a.is_register() && b.is_register() && a.index == b.index;
+    };
+    for (std::size_t pc = 0; pc + 3 < code.size(); ++pc) {
+      if (!is(pc, "ld") || !is(pc + 1, "and") || !same(code[pc].v(0), code[pc + 1].v(1)) ||
+          !code[pc + 1].v(2).is_constant())
+        continue;
+      std::size_t k = pc + 2;
+      Value last = code[pc + 1].v(0);
+      for (; k < std::min(pc + 7, code.size() - 1) && !is(k, "or") && !is(k, "st"); ++k) {
+      }
+      if (is(k, "or") && (same(code[k].v(1), last) || same(code[k].v(2), last))) last = code[k++].v(0);
+      if (k >= code.size() || !is(k, "st") || !same(code[k].v(1), last)) continue;
+      Operand const &from = code[pc].ops[1], &to = code[k].ops[0];
+      if (same(from.value, to.value) && from.displacement == to.displacement) code[pc].aux[6] = 1;
+    }
+  }
+
+  /// Loads whose registers are stored and nothing else, as compilers copy structures with padding in them.
+  void mark_copies() {
+    std::vector<bool> used(function->register_count, false);
+    auto const use = [&](Value const& value) {
+      if (value.is_register()) used[value.index] = true;
+    };
+    for (Instr const& instr : function->code) {
+      use(instr.guard);
+      bool const loads = instr.info->parts[0] == "ld", stores = instr.info->parts[0] == "st";
+      for (std::size_t k = 0; k < instr.ops.size(); ++k) {
+        if ((loads && k == 0) || (stores && k == 1)) continue;
+        use(instr.ops[k].value);
+        use(instr.ops[k].second);
+        for (Value const& element : instr.ops[k].elements) use(element);
+      }
+    }
+    for (Instr& instr : function->code) {
+      if (instr.info->parts[0] != "ld" || instr.aux[6] != 0) continue;
+      std::vector<Value> const& to = instr.ops[0].elements;
+      if (std::none_of(to.begin(), to.end(),
+                       [&](Value const& one) { return !one.is_register() || used[one.index]; }))
+        instr.aux[6] = 2;
+    }
   }
 
   void declare_functions() {
