@@ -1,5 +1,5 @@
 // What ptxas takes for a target the emulator takes, and what it refuses the emulator refuses, with the line: for the spellings of
-// tests/golden/ptxas_isa.txt, which make_ptxas_isa.py beside it asked ptxas for. KNOWN are the differences that are wanted.
+// tests/golden/ptxas_isa.txt, which make_ptxas_isa.py beside it asked ptxas for. wanted_difference() has what the machine refuses beyond.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -53,7 +53,13 @@ std::string refusal(std::string const& statement, std::string const& target) {
 /// Why the machine differs from ptxas, by the beginning of a spelling.
 std::string wanted_difference(std::string const& statement) {
   static std::pair<char const*, char const*> const kKnown[] = {
-      {"tcgen05", ""},
+      {"fma.rn.oob", "what a tensor map fills in for what lies outside is not told from other NaNs"},
+      {"isspacep.const", "constant memory is part of global memory"},
+      {"istypep", "no textures"},
+      {"txq", "no textures"},
+      {"mov.u32 %r1, %envreg3", "no driver sets it"},
+      {"mov.u32 %r1, %pm0", "no performance counters"},
+      {"wgmma", "not modelled"},
   };
   for (auto const& [beginning, reason] : kKnown) {
     if (statement.starts_with(beginning)) return reason;
@@ -63,12 +69,13 @@ std::string wanted_difference(std::string const& statement) {
 
 TEST(PtxasIsa, TheSameInstructionsForTheSameTargets) {
   std::vector<Spelling> const all = spellings();
-  ASSERT_GT(all.size(), 3000u);
+  ASSERT_GT(all.size(), 2500u);
   for (Spelling const& one : all) {
     for (std::string const target : kTargets) {
       std::string const why = refusal(one.statement, target);
       bool const takes = one.targets.contains(target);
-      if (why.empty() == takes || !wanted_difference(one.statement).empty()) continue;
+      if (why.empty() == takes) continue;
+      if (takes && !wanted_difference(one.statement).empty()) continue;
       ADD_FAILURE() << one.statement << " on " << target << ": ptxas " << (takes ? "takes" : "refuses")
                     << " it, here: " << why;
     }

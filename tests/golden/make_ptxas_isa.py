@@ -155,7 +155,6 @@ vadd.u32.u32.u32.add %r1, %r2, %r3, %r4
 vadd4.u32.u32.u32.sat.add %r1, %r2, %r3, %r4
 vset4.u32.u32.lt %r1, %r2, %r3, %r4
 vmad.s32.s32.s32.shr15 %r1, %r2, %r3, %r4
-getctarank.u32 %r1, %d1
 mapa.shared::cluster.u32 %r1, %r2, %r3
 griddepcontrol.wait
 setmaxnreg.inc.sync.aligned.u32 64
@@ -240,7 +239,7 @@ def operand(rule, parts, counter):
 
     if vector > 1:
         return "{" + ", ".join(one() for _ in range(vector)) + "}"
-    return one() + (f"|{'%p8'}" if pair and False else "")
+    return one() + ("|%p8" if pair and parts[0] in ("elect", "lop3", "match") else "")
 
 
 def statements(rows):
@@ -252,7 +251,7 @@ def statements(rows):
         if base not in FAMILIES or any(r.lstrip("?")[0] in "xlnc" for r in rules):
             continue
         for opcode in spellings(row["instruction"], rng):
-            if SMALL.search(opcode):
+            if SMALL.search(opcode) or re.search(r"(\.\w+)\1", opcode):  # written twice: ptxas does not mind
                 continue
             counter = {"a": 0}
             parts = opcode.split(".")

@@ -221,6 +221,11 @@ Exec bind_atomic(Instr& i, BindContext const&) {
   i.aux[4] = i.has(".v2") ? 2 : i.has(".v4") ? 4 : i.has(".v8") ? 8 : 1;
   if (i.aux[4] > 1 && static_cast<Space>(i.aux[0]) == Space::kShared)
     throw unsupported(i, "vector atomics are for global memory alone");
+  bool const hinted = i.has(".L2::cache_hint");
+  if (hinted && (i.has(".cas") || static_cast<Space>(i.aux[0]) == Space::kShared))
+    throw unsupported(i, "a cache hint goes with global memory, and not with .cas");
+  if (!kReturns && (i.has(".acquire") || i.has(".acq_rel")))
+    throw unsupported(i, "red acquires nothing: .relaxed or .release");
   if (i.aux[4] * i.aux[3] > 16) throw unsupported(i, "an atomic is at most 16 bytes wide");
   for (std::size_t k = 0; k < i.ops.size(); ++k) {
     if (i.ops[k].kind == Operand::Kind::kValue && i.ops[k].elements.empty())
