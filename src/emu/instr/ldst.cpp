@@ -262,8 +262,8 @@ void check_modifiers(Instr const& i, bool is_load) {
     throw unsupported(i, "a store fetches nothing ahead");
   if (any({".L2::evict_normal", ".L2::evict_first", ".L2::evict_last"}) && i.aux[1] * i.aux[2] != 32)
     throw unsupported(i, ".L2::evict_... goes with accesses of 32 bytes");
-  if (i.info->parts[0] == "ldu" && i.aux[1] * i.aux[2] > 16)
-    throw unsupported(i, "ldu loads at most 16 bytes");
+  if (i.info->parts[0] == "ldu" && (i.aux[1] * i.aux[2] > 16 || i.aux[2] == 8))
+    throw unsupported(i, "ldu loads at most 4 elements and 16 bytes");
   if (!is_load && space == Space::kParam) throw unsupported(i, "a kernel's parameters are read-only");
   if (!is_load && space == Space::kConst) throw unsupported(i, "constant memory is read-only");
 }

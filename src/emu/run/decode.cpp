@@ -133,6 +133,36 @@ void collect_names(std::vector<Statement> const& body, std::unordered_set<std::s
   }
 }
 
+/// An opcode taken apart, with the rows that have its modifiers.
+struct Spelling {
+  struct Candidate {
+    CompiledRow const* row;
+    std::array<std::int8_t, 16> choice;
+    std::vector<std::string> parts;  // in the row's order
+  };
+  std::vector<std::string> parts;  // as written
+  bool is_known = false;           // the name
+  std::vector<Candidate> candidates;
+};
+
+Spelling spelling_of(std::string const& opcode) {
+  Spelling out;
+  out.parts = split_opcode(opcode);
+  std::vector<CompiledRow> const* const rows = Table::instance().find(out.parts[0]);
+  if (rows == nullptr) return out;
+  out.is_known = true;
+  for (CompiledRow const& row : *rows) {
+    if (auto const choice = match(row, out.parts)) out.candidates.push_back({&row, *choice, out.parts});
+  }
+  if (!out.candidates.empty()) return out;
+  for (CompiledRow const& row : *rows) {
+    auto const order = reordered(row, out.parts);
+    if (!order) continue;
+    if (auto const choice = match(row, *order)) out.candidates.push_back({&row, *choice, *order});
+  }
+  return out;
+}
+
 struct Decoder {
   Decoder(ptx::ModuleSyntax const& from, Module::Impl& to)
       : syntax(from), module(to), context{to.target, from.version} {}
@@ -143,6 +173,7 @@ struct Decoder {
   Scope globals;
   std::vector<ptx::Declaration const*> shared_declarations;
   std::unordered_map<std::string, std::uint32_t> opcode_ids;
+  std::vector<Spelling> spellings;  // by opcode id
   std::map<std::tuple<int, std::uint64_t>, std::uint32_t> pool_numbers;
   std::map<std::tuple<int, std::uint32_t, std::int64_t>, std::uint32_t> pool_variables;
   std::vector<Callable> callables;
@@ -608,36 +639,30 @@ struct Decoder {
     InstrText& info = function->texts.emplace_back();
     info.text = ptx::print(statement);
     info.opcode = statement.text;
-    info.parts = split_opcode(statement.text);
     info.line = statement.line;
     info.source_file = from.location[0];
     info.source_line = from.location[1];
     auto const [id, is_new] =
         opcode_ids.try_emplace(info.opcode, static_cast<std::uint32_t>(module.opcodes.size()));
-    if (is_new) module.opcodes.push_back(info.opcode);
+    if (is_new) {
+      module.opcodes.push_back(info.opcode);
+      spellings.push_back(spelling_of(info.opcode));
+    }
+    Spelling const& spelling = spellings[id->second];
+    info.parts = spelling.parts;
     info.opcode_id = id->second;
     instr.info = &info;
     if (info.parts[0] == "call") return decode_call(from, instr);
 
-    std::vector<CompiledRow> const* const rows = Table::instance().find(info.parts[0]);
-    if (rows == nullptr) {
+    if (!spelling.is_known) {
       fail(statement.line, ErrorCode::kUnsupported,
            fmt::format("`{}`: {} is no instruction that is modelled", info.text, info.parts[0]));
     }
-    if (std::none_of(rows->begin(), rows->end(),
-                     [&](CompiledRow const& row) { return match(row, info.parts); })) {
-      for (CompiledRow const& row : *rows) {
-        auto order = reordered(row, info.parts);
-        if (!order) continue;
-        info.parts = std::move(*order);
-        break;
-      }
-    }
     std::string reason = fmt::format("no form of {} with these modifiers is modelled", info.parts[0]);
     int best = 0;  // how far the best row got: 1 modifiers, 2 operands
-    for (CompiledRow const& row : *rows) {
-      auto const choice = match(row, info.parts);
-      if (!choice) continue;
+    for (Spelling::Candidate const& candidate : spelling.candidates) {
+      CompiledRow const& row = *candidate.row;
+      info.parts = candidate.parts;
       Instr attempt = instr;
       std::string const misfit = fit(from.scope, statement, row, info.parts, attempt);
       if (!misfit.empty()) {
@@ -660,7 +685,7 @@ struct Decoder {
         best = 2;
         continue;
       }
-      attempt.choice = *choice;
+      attempt.choice = candidate.choice;
       attempt.row = row.row;
       function_rows.push_back(&row);
       attempt.rendezvous = row.row->rendezvous;
