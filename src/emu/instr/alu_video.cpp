@@ -134,10 +134,10 @@ Exec bind(Instr& i, BindContext const&) {
     .pattern = name " " DW_SIGN DW_SIGN DW_SIGN "[.sat] [.add|.min|.max]",                          \
     .operands = "d32, s32, s32, ?s32", .ptx = 20, .section = "9.7.18.1 " name, .bind = &bind<op, 1> \
   }
-#define DW_SIMD(name, op, parts)                                                                   \
-  {                                                                                                \
-    .pattern = name " " DW_SIGN DW_SIGN DW_SIGN "[.sat] [.add]", .operands = "d32, s32, s32, s32", \
-    .ptx = 30, .section = "9.7.18.2 " name, .bind = &bind<op, parts>                               \
+#define DW_SIMD(name, op, parts)                                                                            \
+  {                                                                                                         \
+    .pattern = name " " DW_SIGN DW_SIGN DW_SIGN "[.sat|.add]", .operands = "d32, s32, s32, s32", .ptx = 30, \
+    .section = "9.7.18.2 " name, .bind = &bind<op, parts>                                                   \
   }
 
 // clang-format off
