@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "third_party"))
-MODULES = "small cache mix page topk decode prefill nvfp4 cake gemm".split()
+MODULES = "small cache mix page topk decode prefill nvfp4 cake gemm h3 h3_attn".split()
 
 
 def load_cases():

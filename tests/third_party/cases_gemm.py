@@ -280,3 +280,33 @@ def gemm_cute_fp8(run, swap, m, n, k):
     )
     want, size = blocked(x, sfa.astype(np.float64), y, np.repeat(sfb, 128, 0).astype(np.float64), 128)
     judge_product(run, bf16(d.read()), want, size)
+
+
+def packed_scales(codes):
+    """UE8M0 scales (rows, blocks of k): words of four blocks, contiguous along rows, whose number is a multiple of 4."""
+    rows, width = -(-codes.shape[0] // 4) * 4, -(-codes.shape[1] // 4) * 4
+    full = np.zeros((rows, width), U8)
+    full[: codes.shape[0], : codes.shape[1]] = codes
+    return np.ascontiguousarray(full.view(I32).T)
+
+
+MXFP8_FORMS = (("g32_64x128", 0, 32), ("g128_32x128", 1, 128), ("g128_swapab_128x8", 2, 128))
+
+
+@case(
+    "C",
+    *(
+        (f"{name}-{m}x{n}x{k}", {"which": which, "block": block, "m": m, "n": n, "k": k})
+        for name, which, block in MXFP8_FORMS
+        for m, n, k in ((64, 256, 1024), (20, 128, 384))
+    ),
+)
+def gemm_cute_mxfp8(run, which, block, m, n, k):
+    """E4M3 with a UE8M0 scale for 32 or 128 of k."""
+    (a, x), (b, y) = fp8(run, m, k), fp8(run, n, k)
+    sfa, sfb = (run.rng.integers(124, 131, (rows, k // block)).astype(U8) for rows in (m, n))
+    put, d = run.dev.put, run.dev.empty((m, n), U16, "d")
+    host = Host(run.dev, "cute_mxfp8")
+    scales = put(packed_scales(sfa)), put(packed_scales(sfb))
+    host.call(which, put(a), put(b), *scales, d, m, n, k, 4, result=None)
+    judge_product(run, bf16(d.read()), *blocked(x, ue8m0(sfa), y, ue8m0(sfb), block))

@@ -61,4 +61,11 @@ FINDINGS = (
         "complete on the same mbarrier does not help: PTX says that their complete-tx does not order earlier instructions of the "
         "issuing thread. The other cases of these kernels add `bar.warp.sync` behind the fence.",
     ),
+    (
+        r"h3_.*-elect_only$",
+        "against an earlier read",
+        "All lanes of a warp read a stage with `ldmatrix`, then the one that `elect.sync` names arrives on the mbarrier that gives "
+        "the stage back: `elect.sync` orders no memory, so nothing orders the other lanes' reads before the next copy. The other "
+        "cases of these kernels add `bar.warp.sync` before `elect.sync`.",
+    ),
 )

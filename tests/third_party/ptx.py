@@ -72,6 +72,7 @@ class Module:
 
 # Repairs of what checkers rightly report, so that the rest of a kernel can be judged: (what is found, what it becomes).
 FENCE = (r"(mbarrier\.init[^;]*;)", r"\1 fence.proxy.async;")
+ELECT_SYNC = (r"(elect\.sync)", r"bar.warp.sync 0xffffffff; \1")
 WARP_SYNC = (r"(membar\.cta;)", r"\1 bar.warp.sync 0xffffffff;")
 GATHER_SYNC = (r"(membar\.cta;)((?:(?!barrier\.cta).)*?)(barrier\.cta\.sync \d+, \d+;)", r"\1 \3\2\3")
 

@@ -131,6 +131,7 @@ std::shared_ptr<DeviceHeap> Memory::Impl::device_heap() {
   view = std::move(changed);
   return heap;
 }
+
 Memory::Memory(std::uint64_t limit_bytes) : impl_(std::make_unique<Impl>()) { impl_->limit = limit_bytes; }
 Memory::~Memory() = default;
 
