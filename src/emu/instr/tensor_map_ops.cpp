@@ -114,6 +114,16 @@ Exec bind_replace(Instr& instr, BindContext const&) {
     }
     instr.aux[2] = static_cast<std::uint32_t>(instr.ops[1].immediate);
   }
+  static constexpr std::pair<Field, std::int64_t> kNumbered[] = {{Field::kElemtype, 16},
+                                                                 {Field::kInterleave, 3},
+                                                                 {Field::kSwizzleMode, 4},
+                                                                 {Field::kSwizzleAtomicity, 4},
+                                                                 {Field::kFillMode, 2}};
+  for (auto const& [numbered, limit] : kNumbered) {
+    if (field == numbered &&
+        (!instr.ops[1].is_immediate || instr.ops[1].immediate < 0 || instr.ops[1].immediate >= limit))
+      throw unsupported(instr, fmt::format("the new value must be a constant, 0 to {}", limit - 1));
+  }
   return exec_replace;
 }
 
