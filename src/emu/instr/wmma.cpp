@@ -110,9 +110,6 @@ Addressing addressing_of(Warp& warp, Instr const& instr, std::size_t address_ope
   }
   int const bits = static_cast<int>(instr.aux[kElementBits]);
   std::int64_t const step = static_cast<std::int32_t>(stride);
-  if (warp.check && step * bits % 128 != 0)
-    fail(warp, instr, -1, fmt::format("a stride of {} elements is not a multiple of 16 bytes", step),
-         Finding::kMemory);
   return {addresses[0], step, row_major, bits};
 }
 
