@@ -81,6 +81,10 @@ target_include_directories(dw_silicon PUBLIC tests src)
 target_link_libraries(dw_silicon PUBLIC dw_backend)
 add_executable(silicon tests/silicon/main.cpp)
 target_link_libraries(silicon PRIVATE dw_silicon)
+add_executable(silicon_tests tests/silicon/coverage_test.cpp tests/emu/case_runner.cpp)
+target_compile_definitions(silicon_tests PRIVATE DW_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+target_link_libraries(silicon_tests PRIVATE dw_silicon GTest::gtest GTest::gtest_main)
+add_test(NAME silicon_tests COMMAND silicon_tests WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 
 # What only a GPU can show: tools/gpu/run_checks.sh runs it, ctest has no device for it.
 add_executable(gpu_tests tests/gpu/device_test.cpp)

@@ -30,6 +30,15 @@ int host_mode(Rounding rounding) {
   return result;
 }
 
+/// The NaN of fma, as measured on SM 9.0: that of b, else of c, else of a, quiet; of no NaN the sign and the quiet bit.
+double nan_of(double a, double b, double c) {
+  for (double const operand : {b, c, a}) {
+    if (std::isnan(operand))
+      return std::bit_cast<double>(std::bit_cast<std::uint64_t>(operand) | 0x0008000000000000u);
+  }
+  return std::bit_cast<double>(std::uint64_t{0xfff8000000000000});
+}
+
 std::uint32_t f32_code(float value) {
   return std::isnan(value) ? kCanonicalNan : std::bit_cast<std::uint32_t>(value);
 }
@@ -56,9 +65,11 @@ void mma_f64(MmaF64Tile const& tile) {
   for (int m = 0; m < tile.rows; ++m) {
     for (int n = 0; n < kMmaN; ++n) {
       double sum = tile.c[m * kMmaN + n];
-      for (int k = 0; k < tile.k; ++k)
-        sum = fma_in(mode, tile.a[m * tile.k + k], tile.b[n * tile.k + k], sum);
-      if (std::isnan(sum)) sum = std::bit_cast<double>(std::uint64_t{0x7fffffffffffffff});
+      for (int k = 0; k < tile.k; ++k) {
+        double const a = tile.a[m * tile.k + k], b = tile.b[n * tile.k + k];
+        double const next = fma_in(mode, a, b, sum);
+        sum = std::isnan(next) ? nan_of(a, b, sum) : next;
+      }
       tile.d[m * kMmaN + n] = sum;
     }
   }

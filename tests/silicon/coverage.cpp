@@ -13,6 +13,8 @@ std::string reason_without(emu::Row const& row) {
       {"brkpt", "stops for a debugger"},
       {"pmevent", "has no effect that a program sees"},
       {"nanosleep", "has no effect that a program sees"},
+      {"isspacep", "addresses are the machine's own"},
+      {"cvta", "addresses are the machine's own"},
       {"call", "calls are in the programs that a compiler makes"},
   };
   for (Exclusion const& one : kExclusions) {

@@ -120,6 +120,11 @@ std::uint64_t word(Random& random, Data const& data, int style) {
     }
     case Data::Kind::kPlaces: return places(random, data.format == Format::kTf32);
     case Data::Kind::kBytes: return random();
+    case Data::Kind::kNans64: {
+      std::uint64_t const bits = bits_with_corners(random, 64);
+      return random() & 1 ? bits
+                          : (random() & 0x8007ffffffffffff) | 0x7ff0000000000001 | (random() & 1) << 51;
+    }
     case Data::Kind::kIndex: return random.below(64);
     case Data::Kind::kMask: return random();
   }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <regex>
+#include <set>
 
 #include "emu/instr/table.hpp"
 #include "silicon/builder.hpp"
@@ -126,14 +127,14 @@ std::optional<Program> on_registers(std::string const& family, CompiledRow const
                                     std::string const& selector) {
   std::vector<std::string> const parts = emu::split_opcode(opcode);
   TypeWidths const types = type_widths(parts);
-  Builder builder(family, opcode + (selector.empty() ? "" : " selector " + selector), target);
+  Builder builder(family, opcode + (selector.empty() ? "" : " " + selector), target);
   bool const is_mma = row.base == "mma";
   std::optional<MmaData> const mma = is_mma ? mma_data(parts) : std::nullopt;
   bool const angles = row.base == "sin" || row.base == "cos";
   bool const carries_in = row.base == "addc" || row.base == "subc" || row.base == "madc";
   if (carries_in) {
     std::string const to = builder.reg(32), from = builder.input(32, {});
-    builder.line(fmt::format("{}.cc.u32 {}, {}, 0x8000;", row.base == "subc" ? "sub" : "add", to, from));
+    builder.line(fmt::format("{}.cc.u32 {}, {}, 0x8000;", selector, to, from));
   }
   std::vector<std::string> operands;
   std::vector<std::pair<std::string, int>> results;
@@ -158,6 +159,7 @@ std::optional<Program> on_registers(std::string const& family, CompiledRow const
       continue;
     }
     Data data;
+    if (selector == "NaN") data.kind = Data::Kind::kNans64;
     if (angles) data.kind = Data::Kind::kAngles;
     if (mma) data = source == 0 ? mma->a : source == 1 ? mma->b : mma->c;
     if (is_mma && source == 3) {
@@ -209,9 +211,13 @@ constexpr Family kRegisterFamilies[] = {{"integer", emu::alu_integer_rows},
                                         {"moves", emu::move_rows},
                                         {"matrices", emu::matrix_rows}};
 
-/// Sparsity selectors, or the table of lop3: what a program cannot read from a register.
+/// Sparsity selectors, or the table of lop3: what a program cannot read from a register. What sets the carry before. Or NaN, for
+/// inputs that are.
 std::vector<std::string> selectors_of(CompiledRow const& row, std::string const& opcode) {
   if (row.base == "lop3") return {"96", "e8", "1b"};
+  if (row.base == "addc" || row.base == "subc" || row.base == "madc") return {"add", "sub"};
+  if (row.base != "mma" && opcode.ends_with(".f64") && opcode.find("approx") == std::string::npos)
+    return {"", "NaN"};
   if (opcode.find("mma.sp") != 0) return {""};
   bool const tf32 = opcode.find(".tf32") != std::string::npos, wide = opcode.find("f16") != std::string::npos;
   if (tf32)
@@ -260,6 +266,9 @@ std::vector<Program> programs(std::string const& target) {
     }
   }
   add_templates(out, target);
+  // Two rows can have a spelling in common.
+  std::set<std::string> names;
+  std::erase_if(out, [&](Program const& program) { return !names.insert(program.name).second; });
   return out;
 }
 

@@ -4,6 +4,8 @@
 //       makes the programs, assembles them and writes what the emulator gives; no GPU is needed
 //   silicon run FILE --device=cuda --report=REPORT.md [--different=FILE]
 //       runs them on a GPU: the table of the report, and what differs with the GPU's bits
+//   silicon show DIFFERENT [--only=TEXT]
+//       prints such a file: output, thread and seed, both results, and the inputs of the thread
 #include <unistd.h>
 #include <algorithm>
 #include <bit>
@@ -301,6 +303,33 @@ int run(Options const& options) {
   return sum.different == 0 ? 0 : 1;
 }
 
+int show(Options const& options) {
+  std::map<std::string, Program> known;
+  for (Program& program : programs(options.target)) known.emplace(program.name, std::move(program));
+  std::ifstream file(options.file, std::ios::binary);
+  for (std::string name = get(file); file && !name.empty(); name = get(file)) {
+    std::string const got = get(file), expected = get(file);
+    if (name.find(options.only) == std::string::npos) continue;
+    Program const& program = known.at(name);
+    std::size_t const threads = static_cast<std::size_t>(program.threads);
+    std::size_t const words = static_cast<std::size_t>(program.outputs) * threads;
+    for (std::size_t i = 0; i < got.size() / 8; ++i) {
+      std::uint64_t g = 0, e = 0;
+      std::memcpy(&g, got.data() + 8 * i, 8);
+      std::memcpy(&e, expected.data() + 8 * i, 8);
+      if (g == e) continue;
+      std::size_t const seed = i / words, thread = i % words % threads;
+      std::vector<std::uint64_t> const inputs = input_words(program, static_cast<int>(seed));
+      fmt::print("{} seed {} output {} thread {}: {:#x}, the emulator {:#x}; inputs", name, seed,
+                 i % words / threads, thread, g, e);
+      for (std::size_t k = 0; k < program.inputs.size(); ++k)
+        fmt::print(" {:#x}", inputs[k * threads + thread]);
+      fmt::print("\n");
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace deepwell::silicon
 
@@ -308,7 +337,7 @@ int main(int argc, char** argv) {
   using namespace deepwell;
   silicon::Options options;
   if (argc < 3) {
-    std::cerr << "usage: silicon make|run FILE [--target=] [--ptxas=] [--only=] [--device=] [--report=] "
+    std::cerr << "usage: silicon make|run|show FILE [--target=] [--ptxas=] [--only=] [--device=] [--report=] "
                  "[--different=]\n";
     return 2;
   }
@@ -325,7 +354,9 @@ int main(int argc, char** argv) {
     }
   }
   try {
-    return std::string_view(argv[1]) == "make" ? silicon::make(options) : silicon::run(options);
+    std::string_view const verb = argv[1];
+    if (verb == "make") return silicon::make(options);
+    return verb == "show" ? silicon::show(options) : silicon::run(options);
   } catch (std::exception const& error) {
     std::cerr << error.what() << "\n";
     return 2;

@@ -24,6 +24,7 @@ struct Data {
     kAngles,    // f32 within +-pi
     kPlaces,    // 2:4 metadata, numbers ascending; of a tf32 where `format` is that
     kBytes,     // integers of all bits
+    kNans64,    // f64, half of them NaN of any payload
     kIndex,     // 0 to 63
     kMask,      // nonzero lane mask that every lane of the warp shares and is in
   } kind = Kind::kBits;

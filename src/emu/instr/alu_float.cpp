@@ -22,8 +22,8 @@ inline float saturate(float value) {
 inline double quiet(double nan) {
   return std::bit_cast<double>(std::bit_cast<u64>(nan) | 0x0008000000000000u);
 }
-/// The NaN of an f64 operation on these operands: the last one that is NaN, with its sign and payload (measured for two on
-/// SM 9.0, assumed for three); where none is, the sign and the quiet bit alone.
+/// The NaN of an f64 operation on these operands: the last one that is NaN, with its sign and payload (as measured on SM 9.0);
+/// where none is, the sign and the quiet bit alone.
 template <class... A>
 double nan_f64(A... operands) {
   double out = std::bit_cast<double>(u64{0xfff8000000000000});
@@ -118,9 +118,10 @@ double mul_f64(double a, double b) {
 }
 template <Round kHow>
 double fma_f64(double a, double b, double c) {
-  if constexpr (kHow == Round::kNear) return with_nan(std::fma(a, b, c), a, b, c);
+  // The NaN of b goes before that of c.
+  if constexpr (kHow == Round::kNear) return with_nan(std::fma(a, b, c), a, c, b);
   double volatile x = a, y = b, z = c;
-  return with_nan(with_rounding(kHow, [&] { return std::fma(x, y, z); }), a, b, c);
+  return with_nan(with_rounding(kHow, [&] { return std::fma(x, y, z); }), a, c, b);
 }
 template <Round kHow>
 double div_f64(double a, double b) {

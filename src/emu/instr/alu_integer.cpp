@@ -118,7 +118,8 @@ T sum_of(T a, T b) {
 
 enum class Chain { kAdd, kSub, kMadLo, kMadHi };
 
-/// add.cc, addc, sub.cc, subc, mad.cc, madc: one carry bit a lane. sub keeps the borrow.
+/// add.cc, addc, sub.cc, subc, mad.cc, madc: one carry bit a lane. sub sets it where it does not borrow, so measured on SM 9.0,
+/// where addc follows sub.cc and subc follows add.cc.
 template <class T, Chain kKind, bool kReads, bool kWrites>
 Outcome chain(Warp& w, Instr const& i, Mask mask) {
   auto const* const a = source<T>(w, i.v(1));
@@ -137,9 +138,9 @@ Outcome chain(Warp& w, Instr const& i, Mask mask) {
     Unsigned const in = kReads ? (w.carry >> lane) & 1 : 0;
     bool flag;
     if constexpr (kKind == Chain::kSub) {
-      Unsigned const first = x - y;
-      flag = x < y || first < in;
-      x = first - in;
+      Unsigned const first = x - y, borrow = kReads ? 1 - in : 0;
+      flag = x >= y && first >= borrow;
+      x = first - borrow;
     } else {
       Unsigned const first = x + y;
       Unsigned const second = first + in;
