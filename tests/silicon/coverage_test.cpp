@@ -1,13 +1,16 @@
-// Every row of the instruction table that SM 9.0 has is executed on a GPU: by a program of this folder or by an instruction case,
+// The programs give what an H200 gave. And every row of the instruction table that SM 9.0 has is executed on a GPU: by a program of this folder or by an instruction case,
 // or it is left out with a reason.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <map>
 #include <set>
 
 #include "emu/case_runner.hpp"
 #include "emu/emu.hpp"
 #include "emu/run/program.hpp"
 #include "silicon/program.hpp"
+#include "silicon/runner.hpp"
 
 namespace deepwell::silicon {
 namespace {
@@ -35,6 +38,32 @@ TEST(Silicon, EveryRowIsExecutedOrLeftOutWithAReason) {
     bool const reason = !reason_without(*row).empty();
     EXPECT_TRUE(reason || rows.contains(row)) << row->pattern << ": no program and no case executes it";
   }
+}
+
+/// What an H200 gave for each program (`silicon hash`).
+TEST(Silicon, ProgramsGiveWhatAnH200Gives) {
+  std::map<std::string, std::string> golden;
+  std::ifstream file(DW_SOURCE_DIR "/tests/golden/silicon_sm90.txt");
+  for (std::string line; std::getline(file, line);) {
+    std::size_t const space = line.rfind(' ');
+    golden[line.substr(0, space)] = line.substr(space + 1);
+  }
+  ASSERT_GT(golden.size(), 3500u);
+  Runner runner(fmt::format("emu:{}", kTarget));
+  std::size_t compared = 0;
+  for (Program const& program : programs(kTarget)) {
+    auto const found = golden.find(program.name);
+    if (found == golden.end()) continue;
+    KernelImage image;
+    image.entry = "k";
+    image.target = kTarget;
+    image.ptx = program.ptx;
+    auto const words = runner.run(program, image);
+    std::string_view const bytes(reinterpret_cast<char const*>(words.data()), words.size() * 8);
+    EXPECT_EQ(fmt::format("{:016x}", fnv(bytes)), found->second) << program.name;
+    ++compared;
+  }
+  EXPECT_EQ(compared, golden.size()) << "programs of tests/golden/silicon_sm90.txt that are no longer made";
 }
 
 TEST(Silicon, ReasonsAreForRowsThatExist) {

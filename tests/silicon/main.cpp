@@ -4,6 +4,8 @@
 //       makes the programs, assembles them and writes what the emulator gives; no GPU is needed
 //   silicon run FILE --device=cuda --report=REPORT.md [--different=FILE]
 //       runs them on a GPU: the table of the report, and what differs with the GPU's bits
+//   silicon hash FILE --different=DIFFERENT
+//       prints what the GPU gave, a line for each program whose results are exact: tests/golden/silicon_sm90.txt
 //   silicon show DIFFERENT [--only=TEXT]
 //       prints such a file: output, thread and seed, both results, and the inputs of the thread
 #include <unistd.h>
@@ -20,60 +22,12 @@
 
 #include "backend/backend.hpp"
 #include "silicon/program.hpp"
+#include "silicon/runner.hpp"
 
 namespace deepwell::silicon {
 namespace {
 
 constexpr std::string_view kMagic = "deepwell silicon 1";
-
-std::vector<std::byte> bytes_of(std::vector<std::uint64_t> const& words) {
-  std::vector<std::byte> out(words.size() * 8);
-  std::memcpy(out.data(), words.data(), out.size());
-  return out;
-}
-
-/// Runs the seeds of a program; outputs one after the other.
-class Runner {
- public:
-  explicit Runner(std::string const& device) : backend_(make_backend(device)) {}
-  Backend& backend() { return *backend_; }
-
-  std::vector<std::uint64_t> run(Program const& program, KernelImage const& image) {
-    auto const kernel = backend_->load(image, 0);
-    std::size_t const in_bytes = std::max<std::size_t>(8, program.inputs.size() * 8 * size(program));
-    std::size_t const out_words = static_cast<std::size_t>(program.outputs) * size(program);
-    DeviceAddress const in = buffer(0, in_bytes), out = buffer(1, out_words * 8);
-    std::vector<std::uint64_t> all;
-    for (int seed = 0; seed < program.seeds; ++seed) {
-      std::vector<std::byte> const input = bytes_of(input_words(program, seed));
-      if (!input.empty()) backend_->copy_to_device(in, input, nullptr);
-      backend_->fill(out, out_words * 8, std::byte{0}, nullptr);
-      std::vector<std::byte> params(16);
-      std::memcpy(params.data(), &in, 8);
-      std::memcpy(params.data() + 8, &out, 8);
-      backend_->launch(*kernel, {.threads = static_cast<std::uint32_t>(program.threads)}, params);
-      backend_->synchronize(nullptr);
-      std::vector<std::uint64_t> words(out_words);
-      backend_->copy_to_host({reinterpret_cast<std::byte*>(words.data()), out_words * 8}, out, nullptr);
-      all.insert(all.end(), words.begin(), words.end());
-    }
-    return all;
-  }
-
- private:
-  static std::size_t size(Program const& program) { return static_cast<std::size_t>(program.threads); }
-  DeviceAddress buffer(std::size_t which, std::size_t bytes) {
-    auto& [address, capacity] = buffers_[which];
-    if (capacity < bytes) {
-      if (address != 0) backend_->release(address);
-      capacity = std::max<std::size_t>(bytes, 1 << 16);
-      address = backend_->allocate(capacity);
-    }
-    return address;
-  }
-  std::unique_ptr<Backend> backend_;
-  std::pair<DeviceAddress, std::size_t> buffers_[2]{};
-};
 
 void put(std::ostream& file, std::string_view text) {
   std::uint64_t const size = text.size();
@@ -187,6 +141,19 @@ int make(Options const& options) {
   return 0;
 }
 
+/// A file of `make`: calls body(cubin, name, entry, expected) for each program.
+template <class Body>
+void for_each_made(std::string const& path, Body const& body) {
+  std::ifstream file(path, std::ios::binary);
+  DW_CHECK(get(file) == kMagic, kBadArgument, "{} is not a file that `silicon make` wrote", path);
+  for (std::string cubin = get(file); file && !cubin.empty(); cubin = get(file)) {
+    for (int left = std::stoi(get(file)); left > 0; --left) {
+      std::string const name = get(file), entry = get(file), expected = get(file);
+      body(cubin, name, entry, expected);
+    }
+  }
+}
+
 double value_of(std::uint64_t bits, int width) {
   switch (width) {
     case 64: return std::bit_cast<double>(bits);
@@ -232,25 +199,14 @@ bool agrees(Program const& program, std::uint64_t got, std::uint64_t expected, d
 int run(Options const& options) {
   std::map<std::string, Program> known;
   for (Program& program : programs(options.target)) known.emplace(program.name, std::move(program));
-  std::ifstream file(options.file, std::ios::binary);
-  DW_CHECK(get(file) == kMagic, kBadArgument, "{} is not a file that `silicon make` wrote", options.file);
   Runner runner(options.device);
   std::map<std::string, Tally> families;
   std::vector<std::string> notes;
   std::ofstream different;
   if (!options.different.empty()) different.open(options.different, std::ios::binary);
   auto const start = std::chrono::steady_clock::now();
-  std::string cubin, name, entry, expected;
-  for (int left = 0;;) {
-    if (left == 0) {
-      cubin = get(file);
-      if (!file || cubin.empty()) break;
-      left = std::stoi(get(file));
-    }
-    --left;
-    name = get(file);
-    entry = get(file);
-    expected = get(file);
+  for_each_made(options.file, [&](std::string const& cubin, std::string const& name, std::string const& entry,
+                                  std::string const& expected) {
     Program const& program = known.at(name);
     KernelImage image;
     image.entry = entry;
@@ -274,7 +230,7 @@ int run(Options const& options) {
     tally.programs_different += wrong > 0;
     tally.worst = std::max(tally.worst, worst);
     if (program.ulps > 0) notes.push_back(fmt::format("| `{}` | {} | {:.6g} |", name, program.bound, worst));
-    if (wrong == 0) continue;
+    if (wrong == 0) return;
     std::uint64_t word = 0;
     std::memcpy(&word, expected.data() + 8 * first, 8);
     fmt::print("{}: {} of {} differ, the first at {}: {:#x}, the emulator {:#x}\n", name, wrong, got.size(),
@@ -284,7 +240,7 @@ int run(Options const& options) {
       put(different, {reinterpret_cast<char const*>(got.data()), got.size() * 8});
       put(different, expected);
     }
-  }
+  });
   double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::ofstream report(options.report);
   report << "| family | programs | results compared | results that differ |\n|---|---|---|---|\n";
@@ -301,6 +257,25 @@ int run(Options const& options) {
   fmt::print("{} on {}: {} programs, {} results, {} differ, {:.1f} s\n", options.file,
              runner.backend().device().name, sum.programs, sum.values, sum.different, seconds);
   return sum.different == 0 ? 0 : 1;
+}
+
+int hash(Options const& options) {
+  std::map<std::string, std::string> different;
+  std::ifstream file(options.different, std::ios::binary);
+  DW_CHECK(file.good(), kBadArgument, "{}: cannot be read", options.different);
+  for (std::string name = get(file); file && !name.empty(); name = get(file)) {
+    different[name] = get(file);
+    get(file);
+  }
+  std::map<std::string, Program> known;
+  for (Program& program : programs(options.target)) known.emplace(program.name, std::move(program));
+  for_each_made(options.file, [&](std::string const&, std::string const& name, std::string const&,
+                                  std::string const& expected) {
+    if (known.at(name).ulps > 0) return;
+    auto const found = different.find(name);
+    fmt::print("{} {:016x}\n", name, fnv(found == different.end() ? expected : found->second));
+  });
+  return 0;
 }
 
 int show(Options const& options) {
@@ -337,8 +312,9 @@ int main(int argc, char** argv) {
   using namespace deepwell;
   silicon::Options options;
   if (argc < 3) {
-    std::cerr << "usage: silicon make|run|show FILE [--target=] [--ptxas=] [--only=] [--device=] [--report=] "
-                 "[--different=]\n";
+    std::cerr
+        << "usage: silicon make|run|hash|show FILE [--target=] [--ptxas=] [--only=] [--device=] [--report=] "
+           "[--different=]\n";
     return 2;
   }
   options.file = argv[2];
@@ -356,6 +332,7 @@ int main(int argc, char** argv) {
   try {
     std::string_view const verb = argv[1];
     if (verb == "make") return silicon::make(options);
+    if (verb == "hash") return silicon::hash(options);
     return verb == "show" ? silicon::show(options) : silicon::run(options);
   } catch (std::exception const& error) {
     std::cerr << error.what() << "\n";

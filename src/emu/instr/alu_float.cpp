@@ -125,9 +125,10 @@ double fma_f64(double a, double b, double c) {
 }
 template <Round kHow>
 double div_f64(double a, double b) {
-  if constexpr (kHow == Round::kNear) return with_nan(a / b, a, b);
+  // A quotient is the one operation whose NaN is the first operand's.
+  if constexpr (kHow == Round::kNear) return with_nan(a / b, b, a);
   double volatile x = a, y = b;
-  return with_nan(with_rounding(kHow, [&] { return x / y; }), a, b);
+  return with_nan(with_rounding(kHow, [&] { return x / y; }), b, a);
 }
 template <Round kHow>
 double sqrt_f64(double a) {
@@ -236,16 +237,19 @@ float abs_f32(float a) { return std::bit_cast<float>(std::bit_cast<u32>(a) & 0x7
 double neg_f64(double a) { return std::isnan(a) ? quiet(a) : -a; }
 double abs_f64(double a) { return std::isnan(a) ? quiet(a) : std::fabs(a); }
 
+/// Of two NaN the second, quiet.
+float other_than_nan(float b) { return b; }
+double other_than_nan(double b) { return std::isnan(b) ? quiet(b) : b; }
 template <class T>
 T smaller(T a, T b) {
-  if (std::isnan(a)) return b;
+  if (std::isnan(a)) return other_than_nan(b);
   if (std::isnan(b)) return a;
   if (a == b) return std::signbit(a) ? a : b;
   return a < b ? a : b;
 }
 template <class T>
 T larger(T a, T b) {
-  if (std::isnan(a)) return b;
+  if (std::isnan(a)) return other_than_nan(b);
   if (std::isnan(b)) return a;
   if (a == b) return std::signbit(a) ? b : a;
   return a > b ? a : b;
