@@ -108,7 +108,6 @@ void print_shared_memory(GemmPlan const& plan) {
       fmt::format("scales of {}: {} words a row and stage", y, scale_words(plan.y_scale, plan.y_gran_k)));
   row(map.full, 8 * plan.stages, "mbarriers: stage is full");
   row(map.empty, 8 * plan.stages, "mbarriers: stage is empty");
-  row(map.is_last, 4, "whether this CTA finishes its tile");
   std::fputs(table.text().c_str(), stdout);
 }
 

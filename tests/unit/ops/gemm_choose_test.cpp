@@ -167,8 +167,8 @@ TEST(GemmPlans, SharedMemoryFitsAndIsLaidOutWithoutOverlap) {
           {map.scale_y, plan.stages * static_cast<int>(align_up(map.scale_y_stage_bytes, 128))},
           {map.full, 8 * plan.stages},
           {map.empty, 8 * plan.stages},
-          {map.is_last, 4},
-          {map.owners == 0 ? map.is_last + 4 : map.owners, map.owners == 0 ? 0 : 4 * tile_m(plan)}};
+          {map.owners == 0 ? map.empty + 8 * plan.stages : map.owners,
+           map.owners == 0 ? 0 : 4 * tile_m(plan)}};
       int end = 0;
       for (auto const& [at, bytes] : pieces) {
         ASSERT_GE(at, end);
@@ -260,7 +260,7 @@ TEST(GemmPlans, EveryFieldChangesKeyNameAndSource) {
   };
 #undef DW_DECLARE
   EXPECT_EQ(sizeof(Mirror), sizeof(GemmPlan));
-  EXPECT_EQ(fields, 16);
+  EXPECT_EQ(fields, 18);
 }
 
 TEST(GemmPlans, KeysOfAllPlansDiffer) {
