@@ -57,7 +57,7 @@ constexpr TileForm kForms[] = {
     {.max_m = 16,    .swap = true,  .tile_rows = 32, .tile_cols = 16,  .warps_rows = 2, .warps_cols = 1, .warps_k = 2, .k_tiles = 2, .max_stages = 4, .two_ctas = true,  .min_k_tiles_per_split = 8, .wanted_ctas = 264},
     {.max_m = 32,    .swap = true,  .tile_rows = 32, .tile_cols = 32,  .warps_rows = 2, .warps_cols = 1, .warps_k = 2, .k_tiles = 2, .max_stages = 3, .two_ctas = true,  .min_k_tiles_per_split = 8, .wanted_ctas = 264},
     {.max_m = 64,    .swap = true,  .tile_rows = 64, .tile_cols = 64,  .warps_rows = 2, .warps_cols = 2, .warps_k = 1, .k_tiles = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 8, .wanted_ctas = 132},
-    {.max_m = kAnyM, .swap = false, .tile_rows = 128, .tile_cols = 128, .warps_rows = 2, .warps_cols = 4, .warps_k = 1, .k_tiles = 1, .max_stages = 4, .two_ctas = false, .min_k_tiles_per_split = 8, .wanted_ctas = 264},
+    {.max_m = kAnyM, .swap = false, .tile_rows = 128, .tile_cols = 128, .warps_rows = 2, .warps_cols = 4, .warps_k = 1, .k_tiles = 1, .max_stages = 4, .two_ctas = false, .min_k_tiles_per_split = 8, .wanted_ctas = 132},
 };
 // clang-format on
 
