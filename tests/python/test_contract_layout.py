@@ -63,9 +63,7 @@ def test_block_scales_of_linear_weights_without_an_axis_of_groups(n, k, form):
 def test_block_scales_of_an_o_projection_in_groups(groups):
     n, k = 256, 1024
     exponent = ref.exponents((groups, n // 128, k // 128), groups)
-    got = transform(
-        ref.scale_values(exponent).float(), n, k, (1, 128, 128), num_groups=groups, is_sfa=False
-    )
+    got = transform(ref.scale_values(exponent).float(), n, k, (1, 128, 128), num_groups=groups, is_sfa=False)
     same_words(got, exponent.repeat_interleave(128, 1))
 
 
