@@ -64,12 +64,12 @@ class Rank:
 
 
 @contextlib.contextmanager
-def rank_of(monkeypatch, rank: int, ranks: int):
-    """Inside, vLLM is this rank of so many, and builds layers for bf16."""
+def rank_of(monkeypatch, rank: int, ranks: int, dtype: torch.dtype = torch.bfloat16):
+    """Inside, vLLM is this rank of so many, and builds layers for this type."""
     before = torch.get_default_dtype()
     with monkeypatch.context() as patch, layers.model_configuration():
         patch.setattr(parallel_state, "_TP", Rank(rank, ranks))
-        torch.set_default_dtype(torch.bfloat16)
+        torch.set_default_dtype(dtype)
         try:
             yield
         finally:

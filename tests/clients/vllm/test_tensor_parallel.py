@@ -1,7 +1,7 @@
 """V4-Flash's own sizes, as the last of 1, 2, 4 and 8 ranks has them.
 
 What is divided: wq_b, wo_a and with it o_proj's groups, wo_b, the shared expert, the routed experts' intermediate axis. The
-other layers, the indexer and the hyper-connections are whole on every rank (test_indexer.py, test_hyper_connections.py).
+other layers, the indexer and the hyper-connections are whole on every rank.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import parallel
 import pytest
 import reference
 import test_experts
+import test_hyper_connections
+import test_indexer
 import test_o_proj
 import torch
 
@@ -53,3 +55,13 @@ def test_experts_of_a_rank(generator, ranks, expert_kernels):
     test_experts.check_fp4_experts(
         generator, 1, experts=3, top=2, hidden=parallel.HIDDEN, intermediate=parallel.INTERMEDIATE // ranks
     )
+
+
+@pytest.mark.settings("default")
+@pytest.mark.parametrize("ranks", parallel.SIZES)
+def test_indexer_and_hyper_connections_are_whole_on_every_rank(generator, monkeypatch, ranks):
+    with parallel.rank_of(monkeypatch, ranks - 1, ranks, torch.float32):
+        test_indexer.test_prefill(generator)
+        test_indexer.test_decode(generator, 1)
+        test_indexer.test_decode(generator, 2)
+        test_hyper_connections.check(generator, 33, parallel.HIDDEN, 4 * parallel.HIDDEN)
