@@ -10,7 +10,7 @@ import torch
 
 import deep_gemm
 import deepwell
-from deepwell import _other, _runtime
+from deepwell import _other
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -56,7 +56,8 @@ def test_the_page_has_every_function_of_the_interface():
 )
 def test_what_goes_astray_is_seen(clean, monkeypatch, answer, row):
     """An operation that Deepwell no longer serves, and one that says so and writes nothing."""
-    monkeypatch.setattr(_runtime, "fp8_mqa_logits", lambda *arguments: None if answer is False else answer)
+    native = deep_gemm._forward.runtime()
+    monkeypatch.setattr(native, "fp8_mqa_logits", lambda *arguments: None if answer is False else answer)
     seen = call_table.Seen(torch, deepwell, _other)
     calls = call_table.Calls(torch, deep_gemm)
     assert seen.row("fp8_mqa_logits", "", lambda: calls.ragged(legacy=True)) == row
