@@ -122,8 +122,14 @@ TEST_F(CApi, WorkspaceOfTheCaller) {
   Tensor b{0x20000000, DW_CODE_FLOAT, 32, {24, 16384}};
   Tensor d{0x30000000, DW_CODE_FLOAT, 32, {4, 24}};
   Tensor sqr_sum{0x40000000, DW_CODE_FLOAT, 32, {4}};
-  dw_hc_prenorm_call call{
-      sizeof(dw_hc_prenorm_call), a.get(), b.get(), d.get(), sqr_sum.get(), nullptr, nullptr, &allocator};
+  dw_hc_prenorm_call call{sizeof(dw_hc_prenorm_call),
+                          &a.tensor,
+                          &b.tensor,
+                          &d.tensor,
+                          &sqr_sum.tensor,
+                          nullptr,
+                          nullptr,
+                          &allocator};
   EXPECT_EQ(dw_tf32_hc_prenorm_gemm(context, &call), DW_OK) << dw_error_message();
   EXPECT_EQ(counting.calls, 1);  // no splits: k is in pieces whose sums meet in the workspace
   EXPECT_EQ(counting.live, 0);
