@@ -193,7 +193,7 @@ TEST(GemmPlans, SharedMemoryFitsAndIsLaidOutWithoutOverlap) {
 TEST(GemmPlans, OneMoreStageWouldNotFitOrIsNotWanted) {
   Arch const& arch = arch_by_target("sm_120a");
   for (GemmPlan plan : all_gemm_plans(arch)) {
-    int const most = plan.swap ? 8 : 4;
+    int const most = plan.k_tiles > 1 ? (plan.tile_cols == 32 ? 3 : 4) : plan.swap ? 8 : 4;
     if (plan.stages == most) continue;
     ++plan.stages;
     EXPECT_GT(smem_map(plan).total, plan.swap ? arch.smem_per_sm / 2 - 1024 : arch.smem_per_cta)

@@ -47,10 +47,10 @@ TEST(GemmLaunch, FewRowsSwapTheOperands) {
   EXPECT_EQ(args.x.rows, 1000);
   EXPECT_EQ(args.y.rows, 4);
   EXPECT_EQ(args.x.data_pitch, 2112);
-  EXPECT_EQ(args.row_tiles, 16);
+  EXPECT_EQ(args.row_tiles, 32);
   EXPECT_EQ(args.col_tiles, 1);
   EXPECT_EQ(args.k, 4224);
-  EXPECT_EQ(launch.spec.grid[0], 16u);
+  EXPECT_EQ(launch.spec.grid[0], 32u);
   EXPECT_EQ(launch.spec.grid[1], static_cast<unsigned>(args.splits));
   EXPECT_EQ(launch.spec.grid[2], 1u);
   GemmPlan const plan = choose_gemm(shape_of(problem), backend.device().arch).ranked.front().plan;
