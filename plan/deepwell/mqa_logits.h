@@ -11,7 +11,8 @@
 namespace deepwell {
 
 inline constexpr int kMqaMathWarps = 8;
-inline constexpr int kMqaZeros = 128;  // bytes: the longest row of a key
+inline constexpr int kMqaMostTile = 256;  // keys of a stage
+inline constexpr int kMqaZeros = 128;     // bytes: the longest row of a key
 /// One warp loads, in a warpgroup of its own whose registers go to the math warps.
 inline constexpr int kMqaThreads = 32 * (kMqaMathWarps + 4);
 
@@ -21,7 +22,7 @@ struct MqaPlan {
   int heads;     // 8, 16, 32 or 64: heads of a query, filled up with zeros
   int head_dim;  // 32, 64 or 128
   int page;      // keys of a page: 32, 64 or 128; `tile` where keys are not in pages
-  int tile;      // keys of a stage: 128 or 256
+  int tile;      // keys of a stage: 128 or kMqaMostTile
   int query_warps;  // 1, 2, 4 or 8 rows of a unit; as many groups of warps share the math warps, each splits the keys of a tile
   int stages;  // depth of the ring
   // Each lane releases a stage by itself, for tools that do not follow __syncwarp.

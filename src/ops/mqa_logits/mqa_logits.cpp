@@ -11,7 +11,7 @@
 namespace deepwell {
 namespace {
 
-constexpr std::int64_t kMaxKeys = std::numeric_limits<int>::max() - 2 * 256;  // whole tiles stay countable
+constexpr std::int64_t kMaxKeys = std::numeric_limits<int>::max() - 2 * kMqaMostTile;
 
 void check_dtype(char const* name, TensorView const& view, Dtype wanted) {
   if (view.dtype != wanted)

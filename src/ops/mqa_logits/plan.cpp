@@ -9,7 +9,7 @@ namespace deepwell {
 namespace {
 
 constexpr int kMostStages = 8;
-constexpr int kWideTileSmem = 200 * 1024;  // of a CTA: four stages of 256 keys and more
+constexpr int kWideTileSmem = 200 * 1024;  // of a CTA: for enough stages of kMqaMostTile keys
 
 std::string literal(int value) { return fmt::format("{}", value); }
 std::string literal(bool value) { return value ? "true" : "false"; }
@@ -35,7 +35,7 @@ Verdict accepts_mqa(MqaShape const& shape, Arch const&) {
 
 MqaPlan mqa_plan(MqaShape const& shape, Arch const& arch) {
   // Where shared memory allows it, a tile has 32 keys or more for each warp, also if there is one row.
-  int const tile = arch.smem_per_cta >= kWideTileSmem ? 256 : 128;
+  int const tile = arch.smem_per_cta >= kWideTileSmem ? kMqaMostTile : 128;
   MqaPlan plan{.paged = shape.paged,
                .heads = fitting(shape.heads, 8, 64),
                .head_dim = static_cast<int>(shape.dim),
