@@ -1,6 +1,6 @@
 // Logits of the lightning indexer: out[i, j] = scale[j] * sum over heads of max(0, <q[i, h], key[j]>) * weight[i, h], for the keys that
 // row i sees; keys as one matrix or in pages. Keys stand on the MMA's 16-row side, heads on its 8-column side: a warp keeps all heads
-// of its row of queries in registers and keys pass by. CTAs take equal shares of all tiles of keys.
+// of its row of queries in registers and keys pass by (prim/mqa_math.cuh). CTAs take equal shares of all tiles of keys.
 //
 //   warp       role        reads                                                    writes
 //   0 .. 7     math_role   stages of keys and of queries                            logits
