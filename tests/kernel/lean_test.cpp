@@ -39,7 +39,8 @@ struct Need {
 };
 
 constexpr char const* kHalfSectors = "d is stored in halves of sectors";
-constexpr char const* kEveryKTile = "a word of packed scales per 128 is fetched for each of its four k tiles";
+constexpr char const* kEveryStage =
+    "a word of packed scales per 128 serves four k tiles and is fetched for each stage";
 constexpr char const* kOneFloat = "FP32 scales of tokens are fetched one by one, a sector each";
 constexpr char const* kRanges = "each CTA reads the ranges of all rows, lanes a unit of rows apart";
 
@@ -180,9 +181,9 @@ TEST_P(LeanExperts, NothingIsDoneTwice) {
   need.bytes(tiles.token * n * k / 32);                             // scales of weights
   need.bytes(tiles.weight * tokens * 4);                            // ids
   if (f32) {
-    need.repeated(kOneFloat, tiles.weight * tokens * k / 128 * 4, std::min(8.0, k / 128));
+    need.repeated(kOneFloat, tiles.weight * tokens * k / 128 * 4, std::min(8.0, k / 128) / plan.k_tiles);
   } else {
-    need.repeated(kEveryKTile, tiles.weight * tokens * k / 128, 4);
+    need.repeated(kEveryStage, tiles.weight * tokens * k / 128, 4.0 / plan.k_tiles);
   }
   need.repeated(kHalfSectors, tokens * n * 2, 2);
   expect_lean(counting.last(), need);
@@ -224,18 +225,15 @@ TEST_P(LeanDecode, NothingIsDoneTwice) {
   GemmCandidate const chosen = choose_gemm(shape_of(check_gemm(call)), context.arch()).ranked.front();
   Tiles const tiles(chosen.plan, 1, what.m, what.n);
   double const tokens = static_cast<double>(what.m), n = static_cast<double>(what.n),
-               k = static_cast<double>(what.k), splits = chosen.splits;
+               k = static_cast<double>(what.k);
   Need need;
   need.mmas = tiles.mmas(what.k);
   need.bytes(tiles.weight * tokens * k + tiles.token * n * k);
-  need.repeated(kEveryKTile, tiles.token * n * k / 128, 4);
-  need.repeated(kEveryKTile, tiles.weight * std::max(tokens * 4, 32.0) * k / 512, 4);  // at least a sector
+  double const stages_of_a_word = 4.0 / chosen.plan.k_tiles;
+  need.repeated(kEveryStage, tiles.token * n * k / 128, stages_of_a_word);
+  need.repeated(kEveryStage, tiles.weight * std::max(tokens * 4, 32.0) * k / 512,
+                stages_of_a_word);  // at least a sector
   need.repeated(kHalfSectors, tokens * n * 2, 2);
-  if (splits > 1) {
-    // Each split writes its part of the tile and counts itself; the last one reads of all what d has.
-    need.bytes(tiles.token * tiles.weight * splits * (4 * tiles.size + 32));
-    need.bytes(splits * tokens * n * 4);
-  }
   expect_lean(counting.last(), need);
 }
 
@@ -251,7 +249,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 /// Of 64 heads of 128, on the MMA's side of 8; keys on its side of 16.
 double logit_mmas(std::int64_t rows, std::int64_t keys) {
-  return static_cast<double>(rows * ceil_div(keys, kMqaTile) * (kMqaTile / 16) * (64 / 8) * (128 / 32));
+  constexpr std::int64_t kTile = 128;  // keys of a stage on SM 12.x
+  return static_cast<double>(rows * ceil_div(keys, kTile) * (kTile / 16) * (64 / 8) * (128 / 32));
 }
 
 /// Queries and weights of `rows` rows, where a CTA takes up each of so many units, or at least begins in one.
