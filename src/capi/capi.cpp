@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/emu/emulator.hpp"
 #include "base/options.hpp"
 #include "capi/staging.hpp"
 #include "deepwell/deepwell.h"
@@ -309,6 +310,27 @@ char const* dw_error_argument(void) { return last_error.argument.c_str(); }
 char const* dw_error_got(void) { return last_error.got.c_str(); }
 char const* dw_error_expected(void) { return last_error.expected.c_str(); }
 char const* dw_version(void) { return "0.1.0"; }
+
+dw_status dw_run_launches(char const* launches, char const* folder, dw_host_array const* arrays,
+                          size_t num_arrays, char const** report) {
+  return guarded([&] {
+    static thread_local std::string last_report;
+    present(launches, "launches");
+    present(report, "report");
+    if (num_arrays > 0) present(arrays, "arrays");
+    std::vector<LaunchArray> given;
+    for (std::size_t i = 0; i < num_arrays; ++i) {
+      dw_host_array const& array = sized(arrays + i, "arrays[i]");
+      present(array.name, "arrays[i].name");
+      if (array.bytes > 0) present(static_cast<std::byte*>(array.data), "arrays[i].data");
+      given.push_back({.name = array.name,
+                       .bytes = {static_cast<std::byte*>(array.data), array.bytes},
+                       .written = array.written});
+    }
+    last_report = run_launches(launches, folder == nullptr ? "" : folder, given);
+    *report = last_report.c_str();
+  });
+}
 
 dw_status dw_set_option(char const* name, char const* value) {
   return guarded([&] {
