@@ -19,6 +19,7 @@ constexpr char const* kFolder = DW_SOURCE_DIR "/tests/corpus";
 /// NVRTC's functions, as far as they are used.
 struct Nvrtc {
   using Program = void*;
+  int (*version)(int*, int*) = nullptr;
   int (*create)(Program*, char const*, char const*, int, char const* const*, char const* const*) = nullptr;
   int (*compile)(Program, int, char const* const*) = nullptr;
   int (*log_size)(Program, std::size_t*) = nullptr;
@@ -34,6 +35,7 @@ struct Nvrtc {
       function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(handle, name));
       DW_CHECK(function != nullptr, kToolchain, "{} has no {}", path, name);
     };
+    get(version, "nvrtcVersion");
     get(create, "nvrtcCreateProgram");
     get(compile, "nvrtcCompileProgram");
     get(log_size, "nvrtcGetProgramLogSize");
@@ -49,9 +51,12 @@ std::string compute_of(std::string const& target) { return "compute_" + target.s
 std::string by_nvrtc(Compiler const& compiler, std::string const& name, std::string const& target) {
   Nvrtc const nvrtc(compiler.path);
   std::string const source = read_text_file(fmt::format("{}/{}.cu", kFolder, name));
-  std::vector<std::string> options = {"--gpu-architecture=" + compute_of(target), "--std=c++17",
-                                      "--device-int128", fmt::format("-I{}", kFolder),
-                                      "-I" + compiler.include};
+  std::vector<std::string> options = {"--gpu-architecture=" + compute_of(target),
+                                      "--std=c++17",
+                                      "--device-int128",
+                                      fmt::format("-I{}", kFolder),
+                                      "-I" + compiler.include,
+                                      "-I" + compiler.include + "/cccl"};
   options.insert(options.end(), compiler.options.begin(), compiler.options.end());
   std::vector<char const*> plain;
   for (std::string const& option : options) plain.push_back(option.c_str());
@@ -118,13 +123,13 @@ std::vector<Compiler> find_compilers(std::string const& target, std::vector<std:
   for (std::string const& one : nvrtc) {
     std::size_t const equals = one.find('=');
     std::string const path = one.substr(0, equals);
-    Compiler more{"nvrtc " + fs::path(path).extension().string(), path, one.substr(equals + 1), true, {}};
-    jit::visit_nvrtc(target, [&](jit::FoundCompiler const& found) {
-      if (found.candidate.info.path == fs::canonical(path))
-        more.name = named("nvrtc", found.candidate.info.version);
-      return true;
-    });
-    out.push_back(more);
+    std::pair<int, int> version;
+    Nvrtc(path).version(&version.first, &version.second);
+    // It opens its builtins by bare name when it compiles first.
+    fs::path const folder = fs::path(path).parent_path();
+    std::string const builtins = fmt::format("libnvrtc-builtins.so.{}.{}", version.first, version.second);
+    ::dlopen((folder / builtins).c_str(), RTLD_NOW | RTLD_LOCAL);
+    out.push_back({named("nvrtc", version), path, one.substr(equals + 1), true, {}});
   }
   jit::visit_nvcc(target, first(driver));
   if (std::string const& path = driver.candidate.info.path; !path.empty()) {

@@ -6,7 +6,7 @@ extern "C" __global__ void kernel(double const* a, double* out) {
   double const x = a[t];
   double* const to = out + 16 * t;
   to[0] = asin(x), to[1] = acos(x), to[2] = atan(4 * x), to[3] = atan2(x, 0.3 - x), to[4] = sinh(3 * x), to[5] = cosh(3 * x), to[6] = tanh(2 * x), to[7] = asinh(x * 9);
-  to[8] = acosh(1.5 + x), to[9] = atanh(x), to[10] = expm1(x), to[11] = log1p(x), to[12] = erf(x * 2), to[13] = erfc(x * 2), to[14] = hypot(x, 2), to[15] = tgamma(3 + x);
+  to[8] = acosh(1.5 + x), to[9] = atanh(x), to[10] = expm1(x), to[11] = log1p(x), to[12] = erf(x * 2), to[13] = erfc(x * 2), to[14] = hypot(x, 2.0), to[15] = tgamma(3 + x);
 }
 #else
 CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {

@@ -174,6 +174,28 @@ Exec bind_bfind(Instr& i, BindContext const&) {
   return &alu<[](i64 a) -> u32 { return found_bit<i64, kShiftAmount>(a); }>;
 }
 
+/// lop3 with a predicate: whether the result is not zero, combined with another.
+Outcome lop3_predicate(Warp& w, Instr const& i, Mask m) {
+  u32 const* const a = w.s32(i.v(1));
+  u32 const* const b = w.s32(i.v(2));
+  u32 const* const c = w.s32(i.v(3));
+  u32 const* const t = w.s32(i.v(4));
+  u32 results[kLanes];
+  Mask nonzero = 0;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    results[lane] = lookup3(a[lane], b[lane], c[lane], t[lane]);
+    if (results[lane] != 0) nonzero |= Mask{1} << lane;
+  }
+  u32* const out = w.d32(i.v(0));
+  for_lanes(m, [&](int lane) { out[lane] = results[lane]; });
+  Mask const q = w.predicate(i.v(5));
+  if (i.ops[0].kind == Operand::Kind::kPair) {
+    w.set_predicate(i.ops[0].second, m, i.has(".and") ? nonzero & q : nonzero | q);
+  }
+  w.propagate(i, m);
+  return Outcome::kNext;
+}
+
 constexpr Row kRows[] = {
     {.pattern = "and .pred",
      .operands = "d1, s1, s1",
@@ -235,30 +257,17 @@ constexpr Row kRows[] = {
     {.pattern = "lop3 .b32",
      .operands = "d32, s32, s32, s32, s32",
      .section = "9.7.8 lop3",
-     .exec = &alu<[](u32 a, u32 b, u32 c, u32 t) -> u32 { return lookup3(a, b, c, t); }>},
+     .bind = [](Instr& i, BindContext const&) -> Exec {
+       if (!i.ops[4].is_immediate) throw unsupported(i, "the table is a constant");
+       return &alu<[](u32 a, u32 b, u32 c, u32 t) -> u32 { return lookup3(a, b, c, t); }>;
+     }},
     {.pattern = "lop3 (.and|.or) .b32",
      .operands = "d32|1, s32, s32, s32, s32, s1",
      .ptx = 82,
      .section = "9.7.8 lop3",
-     .exec = [](Warp& w, Instr const& i, Mask m) -> Outcome {
-       u32 const* const a = w.s32(i.v(1));
-       u32 const* const b = w.s32(i.v(2));
-       u32 const* const c = w.s32(i.v(3));
-       u32 const* const t = w.s32(i.v(4));
-       u32 results[kLanes];
-       Mask nonzero = 0;
-       for (int lane = 0; lane < kLanes; ++lane) {
-         results[lane] = lookup3(a[lane], b[lane], c[lane], t[lane]);
-         if (results[lane] != 0) nonzero |= Mask{1} << lane;
-       }
-       u32* const out = w.d32(i.v(0));
-       for_lanes(m, [&](int lane) { out[lane] = results[lane]; });
-       Mask const q = w.predicate(i.v(5));
-       if (i.ops[0].kind == Operand::Kind::kPair) {
-         w.set_predicate(i.ops[0].second, m, i.has(".and") ? nonzero & q : nonzero | q);
-       }
-       w.propagate(i, m);
-       return Outcome::kNext;
+     .bind = [](Instr& i, BindContext const&) -> Exec {
+       if (!i.ops[4].is_immediate) throw unsupported(i, "the table is a constant");
+       return &lop3_predicate;
      }},
     {.pattern = "prmt .b32",
      .operands = "d32, s32, s32, s32",

@@ -4,6 +4,7 @@
 
 #include "emu/instr/lanes.hpp"
 #include "num/arithmetic.hpp"
+#include "num/formats.hpp"
 
 namespace deepwell::emu {
 namespace {
@@ -22,8 +23,8 @@ inline float saturate(float value) {
 inline double quiet(double nan) {
   return std::bit_cast<double>(std::bit_cast<u64>(nan) | 0x0008000000000000u);
 }
-/// The NaN of an f64 operation on these operands: the last one that is NaN, with its sign and payload (measured for two on
-/// SM 9.0, assumed for three); where none is, the sign and the quiet bit alone.
+/// The NaN of an f64 operation on these operands: the last one that is NaN, with its sign and payload (as measured on SM 9.0);
+/// where none is, the sign and the quiet bit alone.
 template <class... A>
 double nan_f64(A... operands) {
   double out = std::bit_cast<double>(u64{0xfff8000000000000});
@@ -118,15 +119,17 @@ double mul_f64(double a, double b) {
 }
 template <Round kHow>
 double fma_f64(double a, double b, double c) {
-  if constexpr (kHow == Round::kNear) return with_nan(std::fma(a, b, c), a, b, c);
+  // The NaN of b goes before that of c.
+  if constexpr (kHow == Round::kNear) return with_nan(std::fma(a, b, c), a, c, b);
   double volatile x = a, y = b, z = c;
-  return with_nan(with_rounding(kHow, [&] { return std::fma(x, y, z); }), a, b, c);
+  return with_nan(with_rounding(kHow, [&] { return std::fma(x, y, z); }), a, c, b);
 }
 template <Round kHow>
 double div_f64(double a, double b) {
-  if constexpr (kHow == Round::kNear) return with_nan(a / b, a, b);
+  // A quotient is the one operation whose NaN is the first operand's.
+  if constexpr (kHow == Round::kNear) return with_nan(a / b, b, a);
   double volatile x = a, y = b;
-  return with_nan(with_rounding(kHow, [&] { return x / y; }), a, b);
+  return with_nan(with_rounding(kHow, [&] { return x / y; }), b, a);
 }
 template <Round kHow>
 double sqrt_f64(double a) {
@@ -235,16 +238,19 @@ float abs_f32(float a) { return std::bit_cast<float>(std::bit_cast<u32>(a) & 0x7
 double neg_f64(double a) { return std::isnan(a) ? quiet(a) : -a; }
 double abs_f64(double a) { return std::isnan(a) ? quiet(a) : std::fabs(a); }
 
+/// Of two NaN the second, quiet.
+float other_than_nan(float b) { return b; }
+double other_than_nan(double b) { return std::isnan(b) ? quiet(b) : b; }
 template <class T>
 T smaller(T a, T b) {
-  if (std::isnan(a)) return b;
+  if (std::isnan(a)) return other_than_nan(b);
   if (std::isnan(b)) return a;
   if (a == b) return std::signbit(a) ? a : b;
   return a < b ? a : b;
 }
 template <class T>
 T larger(T a, T b) {
-  if (std::isnan(a)) return b;
+  if (std::isnan(a)) return other_than_nan(b);
   if (std::isnan(b)) return a;
   if (a == b) return std::signbit(a) ? b : a;
   return a > b ? a : b;
@@ -370,9 +376,71 @@ Outcome testp(Warp& w, Instr const& i, Mask m) {
   return Outcome::kNext;
 }
 
+// ---- mixed precision -------------------------------------------------------------------------------------------------
+
+/// add, sub and fma of f16 or bf16 with f32: the narrow numbers are exact in f32. aux: 0 operation (add, sub, fma), 1 format,
+/// 2 Round, 3 .sat.
+template <Round kHow>
+float mixed_f32(u32 operation, float a, float b, float c) {
+  if (operation == 2) return fma_f32<kHow>(a, b, c);
+  return add_f32<kHow>(a, operation == 1 ? -b : b);
+}
+Outcome mixed(Warp& w, Instr const& i, Mask m) {
+  auto const format = static_cast<num::Format>(i.aux[1]);
+  bool const fused = i.aux[0] == 2;
+  u32 const* const a = w.s32(i.v(1));
+  u32 const* const b = w.s32(i.v(2));
+  u32 const* const c = fused ? w.s32(i.v(3)) : b;
+  u32* const out = w.d32(i.v(0));
+  for_lanes(m, [&](int lane) {
+    float const x = num::decode_f32(format, a[lane]);
+    float const y = fused ? num::decode_f32(format, b[lane]) : std::bit_cast<float>(b[lane]);
+    float const z = std::bit_cast<float>(c[lane]);
+    float result = 0;
+    switch (static_cast<Round>(i.aux[2])) {
+      case Round::kNear: result = mixed_f32<Round::kNear>(i.aux[0], x, y, z); break;
+      case Round::kZero: result = mixed_f32<Round::kZero>(i.aux[0], x, y, z); break;
+      case Round::kDown: result = mixed_f32<Round::kDown>(i.aux[0], x, y, z); break;
+      case Round::kUp: result = mixed_f32<Round::kUp>(i.aux[0], x, y, z); break;
+    }
+    out[lane] = bits_of(i.aux[3] != 0 ? saturate(result) : canonical(result));
+  });
+  w.propagate(i, m);
+  return Outcome::kNext;
+}
+template <u32 kOperation>
+Exec bind_mixed(Instr& i, BindContext const&) {
+  i.aux[0] = kOperation;
+  i.aux[1] = static_cast<u32>(i.info->parts.back() == ".f16" ? num::Format::kF16 : num::Format::kBf16);
+  i.aux[2] = static_cast<u32>(i.has(".rz")   ? Round::kZero
+                              : i.has(".rm") ? Round::kDown
+                              : i.has(".rp") ? Round::kUp
+                                             : Round::kNear);
+  i.aux[3] = i.has(".sat");
+  return &mixed;
+}
+
 #define DW_RND "[.rn|.rz|.rm|.rp] "
 
 constexpr Row kRows[] = {
+    {.pattern = "add " DW_RND "[.sat] .f32 (.f16|.bf16)",
+     .operands = "d32, s16, s32",
+     .ptx = 86,
+     .needs = Needs::kSm100,
+     .section = "9.7.5 add",
+     .bind = &bind_mixed<0>},
+    {.pattern = "sub " DW_RND "[.sat] .f32 (.f16|.bf16)",
+     .operands = "d32, s16, s32",
+     .ptx = 86,
+     .needs = Needs::kSm100,
+     .section = "9.7.5 sub",
+     .bind = &bind_mixed<1>},
+    {.pattern = "fma (.rn|.rz|.rm|.rp) [.sat] .f32 (.f16|.bf16)",
+     .operands = "d32, s16, s16, s32",
+     .ptx = 86,
+     .needs = Needs::kSm100,
+     .section = "9.7.5 fma",
+     .bind = &bind_mixed<2>},
     {.pattern = "add " DW_RND "[.ftz] [.sat] .f32",
      .operands = "d32, s32, s32",
      .section = "9.7.3 add",

@@ -131,6 +131,8 @@ Outcome atomic(Warp& w, Instr const& i, Mask mask) {
     Place place = places[lane] = resolve(w, i, lane, space, address[lane], total, total, Access::kReadWrite);
     if (place.space == Space::kLocal || place.space == Space::kParam)
       fail(w, i, lane, "atomics are for global and shared memory");
+    if (count > 1 && place.space != Space::kGlobal)
+      fail(w, i, lane, "vector atomics are for global memory alone", Finding::kMemory);
     how.flush = how.kind == Kind::kF32 && place.space == Space::kGlobal;
     for (std::size_t k = 0; k < count; ++k) {
       Value const& value = is_cas ? i.v(3) : values[k];
@@ -217,8 +219,13 @@ Exec bind_atomic(Instr& i, BindContext const&) {
   }
   i.aux[5] = memory_order(i, true).bits();
   i.aux[4] = i.has(".v2") ? 2 : i.has(".v4") ? 4 : i.has(".v8") ? 8 : 1;
-  if (i.aux[4] > 1 && static_cast<Space>(i.aux[0]) != Space::kGlobal)
-    throw unsupported(i, "vector atomics are for .global alone");
+  if (i.aux[4] > 1 && static_cast<Space>(i.aux[0]) == Space::kShared)
+    throw unsupported(i, "vector atomics are for global memory alone");
+  bool const hinted = i.has(".L2::cache_hint");
+  if (hinted && (i.has(".cas") || static_cast<Space>(i.aux[0]) == Space::kShared))
+    throw unsupported(i, "a cache hint goes with global memory, and not with .cas");
+  if (!kReturns && (i.has(".acquire") || i.has(".acq_rel")))
+    throw unsupported(i, "red acquires nothing: .relaxed or .release");
   if (i.aux[4] * i.aux[3] > 16) throw unsupported(i, "an atomic is at most 16 bytes wide");
   for (std::size_t k = 0; k < i.ops.size(); ++k) {
     if (i.ops[k].kind == Operand::Kind::kValue && i.ops[k].elements.empty())
@@ -230,6 +237,8 @@ Exec bind_atomic(Instr& i, BindContext const&) {
 #define DW_ORDER                                                     \
   "[.relaxed|.acquire|.release|.acq_rel] [.cta|.cluster|.gpu|.sys] " \
   "[.global|.shared|.shared::cta|.shared::cluster] "
+#define DW_RED_ORDER \
+  "[.relaxed|.release] [.cta|.cluster|.gpu|.sys] [.global|.shared|.shared::cta|.shared::cluster] "
 #define DW_HINT "[.L2::cache_hint] "
 
 constexpr Row kRows[] = {
@@ -287,35 +296,35 @@ constexpr Row kRows[] = {
      .needs = Needs::kSm90,
      .section = "9.7.13 atom",
      .bind = &bind_atomic<true>},
-    {.pattern = "red " DW_ORDER "(.and|.or|.xor) " DW_HINT "(.b32|.b64)",
+    {.pattern = "red " DW_RED_ORDER "(.and|.or|.xor) " DW_HINT "(.b32|.b64)",
      .operands = "a, sT, ?s64",
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER ".add " DW_HINT "(.u32|.s32|.u64|.f32|.f64)",
+    {.pattern = "red " DW_RED_ORDER ".add " DW_HINT "(.u32|.s32|.u64|.f32|.f64)",
      .operands = "a, sT, ?s64",
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER "(.inc|.dec) " DW_HINT ".u32",
+    {.pattern = "red " DW_RED_ORDER "(.inc|.dec) " DW_HINT ".u32",
      .operands = "a, s32, ?s64",
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER "(.min|.max) " DW_HINT "(.u32|.s32|.u64|.s64)",
+    {.pattern = "red " DW_RED_ORDER "(.min|.max) " DW_HINT "(.u32|.s32|.u64|.s64)",
      .operands = "a, sT, ?s64",
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER ".add .noftz " DW_HINT "(.f16|.bf16|.f16x2|.bf16x2)",
+    {.pattern = "red " DW_RED_ORDER ".add .noftz " DW_HINT "(.f16|.bf16|.f16x2|.bf16x2)",
      .operands = "a, sT, ?s64",
      .ptx = 62,
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER ".add " DW_HINT "(.v2|.v4) .f32",
+    {.pattern = "red " DW_RED_ORDER ".add " DW_HINT "(.v2|.v4) .f32",
      .operands = "a, svT, ?s64",
      .ptx = 81,
      .needs = Needs::kSm90,
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
     {.pattern =
-         "red " DW_ORDER "(.add|.min|.max) .noftz " DW_HINT "(.v2|.v4|.v8) (.f16|.bf16|.f16x2|.bf16x2)",
+         "red " DW_RED_ORDER "(.add|.min|.max) .noftz " DW_HINT "(.v2|.v4|.v8) (.f16|.bf16|.f16x2|.bf16x2)",
      .operands = "a, svT, ?s64",
      .ptx = 81,
      .needs = Needs::kSm90,

@@ -39,11 +39,13 @@ u32 callee_at(Warp& w, Instr const& i, CallSite const& site, int lane, u64 addre
 
 Outcome call(Warp& w, Instr const& i, Mask mask) {
   CallSite const& site = w.function->calls[i.aux[0]];
-  if (site.builtin == Builtin::kPrintf) {
-    device_printf(w, i, mask, site);
-    return Outcome::kNext;
+  switch (site.builtin) {
+    case Builtin::kNone: break;
+    case Builtin::kPrintf: device_printf(w, i, mask, site); return Outcome::kNext;
+    case Builtin::kMalloc: device_malloc(w, i, mask, site); return Outcome::kNext;
+    case Builtin::kFree: device_free(w, i, mask, site); return Outcome::kNext;
+    case Builtin::kAssertFail: device_assert_fail(w, i, mask, site);
   }
-  if (site.builtin == Builtin::kAssertFail) device_assert_fail(w, i, mask, site);
   u32 const pc = w.fragment().pc;
   Mask const staying = w.fragment().lanes & ~mask;
   if (!site.is_indirect) {
@@ -121,7 +123,7 @@ constexpr Row kRows[] = {
      .ptx = 20,
      .section = "9.7.12 call",
      .exec = &call,
-     .note = "direct and indirect; of the runtime's functions vprintf and __assertfail"},
+     .note = "direct and indirect; of the runtime's functions vprintf, __assertfail, malloc and free"},
     {.pattern = "ret [.uni]",
      .operands = "",
      .section = "9.7.12 ret",

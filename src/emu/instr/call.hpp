@@ -9,6 +9,9 @@ Outcome exit_lanes(Warp& warp, Instr const& instr, Mask mask);
 
 /// vprintf: formats for each lane and gives the text to the launch's output.
 void device_printf(Warp& warp, Instr const& instr, Mask mask, CallSite const& site);
+/// malloc and free, on the heap of the device.
+void device_malloc(Warp& warp, Instr const& instr, Mask mask, CallSite const& site);
+void device_free(Warp& warp, Instr const& instr, Mask mask, CallSite const& site);
 /// __assertfail: a report with the assertion's file, line, function and text.
 [[noreturn]] void device_assert_fail(Warp& warp, Instr const& instr, Mask mask, CallSite const& site);
 

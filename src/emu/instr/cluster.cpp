@@ -184,6 +184,10 @@ Exec bind_store_async(Instr& instr, BindContext const&) {
   return exec_store_async;
 }
 
+Exec bind_store_async_global(Instr& instr, BindContext const&) {
+  throw unsupported(instr, "asynchronous stores to global memory are not modelled");
+}
+
 Exec bind_reduce_async(Instr& instr, BindContext const&) {
   bind_address_space(instr);
   std::string const& type = instr.info->parts.back();
@@ -193,6 +197,7 @@ Exec bind_reduce_async(Instr& instr, BindContext const&) {
     if (instr.has(kOps[i])) instr.aux[2] = i + 1;
   }
   auto const element = type == ".s32"      ? TensorMapType::kS32
+                       : type == ".s64"    ? TensorMapType::kS64
                        : instr.aux[1] == 8 ? TensorMapType::kU64
                                            : TensorMapType::kU32;
   instr.aux[3] = static_cast<std::uint32_t>(element);
@@ -286,8 +291,15 @@ constexpr Row kRows[] = {
     {.pattern = "getctarank [.shared::cluster] (.u32|.u64)", .operands = "d32, x", .ptx = 78, .needs = Needs::kSm90, .section = kRank, .bind = bind_getctarank},
     {.pattern = "barrier .cluster .arrive [.release|.relaxed] [.aligned]", .operands = "", .ptx = 78, .needs = Needs::kSm90, .section = kBarrier, .bind = bind_cluster_barrier<exec_cluster_arrive>},
     {.pattern = "barrier .cluster .wait [.acquire] [.aligned]", .operands = "", .ptx = 78, .needs = Needs::kSm90, .section = kBarrier, .bind = bind_cluster_barrier<exec_cluster_wait>},
-    {.pattern = "st .async [.weak] [.shared::cluster] .mbarrier::complete_tx::bytes [.v2|.v4] (.b32|.b64|.u32|.u64|.s32|.s64|.f32|.f64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
-    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes (.add|.min|.max|.inc|.dec|.and|.or|.xor) (.b32|.u32|.s32|.u64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "st .async [.weak] [.shared|.shared::cta|.shared::cluster] .mbarrier::complete_tx::bytes [.v2|.v4] (.b32|.u32|.s32|.f32)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "st .async [.weak] [.shared|.shared::cta|.shared::cluster] .mbarrier::complete_tx::bytes [.v2] (.b64|.u64|.s64|.f64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "st .async .cluster [.shared::cluster] .mbarrier::complete_tx::bytes [.v2|.v4] (.b32|.u32|.s32|.f32)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "st .async .cluster [.shared::cluster] .mbarrier::complete_tx::bytes [.v2] (.b64|.u64|.s64|.f64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "st .async [.mmio] .release (.gpu|.sys) [.global] (.b8|.b16|.b32|.b64|.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64|.f32|.f64)", .operands = "a, x", .ptx = 87, .needs = Needs::kSm100, .section = kStAsync, .bind = bind_store_async_global, .note = "refused by name"},
+    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes .add (.u32|.s32|.u64|.s64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes (.min|.max) (.u32|.s32)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes (.inc|.dec) .u32", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes (.and|.or|.xor) .b32", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
     {.pattern = "clusterlaunchcontrol .try_cancel .async [.shared::cta] .mbarrier::complete_tx::bytes .b128", .operands = "a, a", .ptx = 86, .needs = Needs::kSm100, .section = kCancel, .bind = bind_try_cancel, .note = "every request is answered with failure: the machine starts all CTAs itself"},
     {.pattern = "clusterlaunchcontrol .try_cancel .async [.shared::cta] .mbarrier::complete_tx::bytes .multicast::cluster::all .b128", .operands = "a, a", .ptx = 86, .needs = Needs::kSm100aPlus, .section = kCancel, .bind = bind_try_cancel, .note = "every request is answered with failure: the machine starts all CTAs itself"},
     {.pattern = "clusterlaunchcontrol .query_cancel .is_canceled .pred .b128", .operands = "d1, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_is_canceled},

@@ -101,7 +101,13 @@ constexpr Row kRows[] = {
     {.pattern = "exit", .operands = "", .section = "9.7.12 exit", .exec = &exit_lanes},
     {.pattern = "trap", .operands = "", .section = "9.7.19 trap", .exec = &trap},
     {.pattern = "brkpt", .operands = "", .section = "9.7.19 brkpt", .exec = &nothing},
-    {.pattern = "pmevent [.mask]", .operands = "s32", .section = "9.7.19 pmevent", .exec = &nothing},
+    {.pattern = "pmevent [.mask]",
+     .operands = "s32",
+     .section = "9.7.19 pmevent",
+     .bind = [](Instr& i, BindContext const&) -> Exec {
+       if (!i.ops[0].is_immediate) throw unsupported(i, "the event is a constant");
+       return &nothing;
+     }},
     {.pattern = "nanosleep .u32",
      .operands = "s32",
      .ptx = 63,

@@ -1,4 +1,4 @@
-// Functions of the CUDA runtime that kernels call: printf and assert.
+// Functions of the CUDA runtime that kernels call: printf, assert, malloc and free.
 #include <algorithm>
 #include <bit>
 #include <cstdio>
@@ -6,6 +6,8 @@
 #include "base/log.hpp"
 #include "emu/instr/call.hpp"
 #include "emu/instr/lanes.hpp"
+#include "emu/mem/heap.hpp"
+#include "emu/race/checker.hpp"
 #include "emu/run/calls.hpp"
 
 namespace deepwell::emu {
@@ -161,6 +163,29 @@ void device_printf(Warp& w, Instr const& i, Mask mask, CallSite const& site) {
   } else {
     log_info("kernel {}: {}", launch.kernel, all);
   }
+}
+
+void device_malloc(Warp& w, Instr const& i, Mask mask, CallSite const& site) {
+  for_lanes(mask, [&](int lane) {
+    u64 const address = w.launch->heap->allocate(argument(w, i, site, 0, lane));
+    if (!site.results.empty()) write_passed(w, site.results[0], lane, {address, true});
+  });
+}
+
+void device_free(Warp& w, Instr const& i, Mask mask, CallSite const& site) {
+  for_lanes(mask, [&](int lane) {
+    u64 const address = argument(w, i, site, 0, lane);
+    if (address == 0) return;
+    Place place;
+    if (w.launch->heap->holds(address, 1))
+      place = resolve(w, i, lane, Space::kGlobal, address, 1, 1, Access::kWrite);
+    u64 const bytes = w.launch->heap->release(address);
+    if (bytes == 0)
+      fail(w, i, lane, fmt::format("free of {:#x}, where no block of malloc begins", address),
+           Finding::kMemory);
+    place.mark(bytes, false);  // whoever gets it next finds poison
+    if (w.launch->race != nullptr) w.launch->race->forget(address, bytes);
+  });
 }
 
 void device_assert_fail(Warp& w, Instr const& i, Mask mask, CallSite const& site) {

@@ -58,16 +58,17 @@ constexpr std::string_view kFence = "9.7.13 membar, fence";
 // clang-format off
 constexpr Row kRows[] = {
     {.pattern = "fence [.sc|.acq_rel|.acquire|.release] (.cta|.cluster|.gpu|.sys)", .operands = "", .ptx = 60, .needs = Needs::kAny, .section = kFence, .bind = bind_fence},
-    {.pattern = "fence (.acquire|.release) .sync_restrict::shared::cluster .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .bind = bind_fence},
-    {.pattern = "fence (.acquire|.release) .sync_restrict::shared::cta .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .bind = bind_fence},
+    {.pattern = "fence .acquire .sync_restrict::shared::cluster .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .bind = bind_fence},
+    {.pattern = "fence .release .sync_restrict::shared::cta .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .bind = bind_fence},
     {.pattern = "fence .mbarrier_init .release .cluster", .operands = "", .ptx = 80, .needs = Needs::kSm90, .section = kFence, .exec = exec_mbarrier_init_fence},
     {.pattern = "fence .proxy (.alias|.async)", .operands = "", .ptx = 75, .needs = Needs::kAny, .section = kFence, .bind = bind_proxy_fence},
     {.pattern = "fence .proxy .async (.global|.shared::cta|.shared::cluster)", .operands = "", .ptx = 80, .needs = Needs::kSm90, .section = kFence, .exec = exec_proxy_fence},
-    {.pattern = "fence .proxy .async::generic (.acquire|.release) (.sync_restrict::shared::cluster|.sync_restrict::shared::cta) .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .exec = exec_proxy_fence},
+    {.pattern = "fence .proxy .async::generic .acquire .sync_restrict::shared::cluster .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .exec = exec_proxy_fence},
+    {.pattern = "fence .proxy .async::generic .release .sync_restrict::shared::cta .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .exec = exec_proxy_fence},
     {.pattern = "fence .proxy .tensormap::generic .release (.cta|.cluster|.gpu|.sys)", .operands = "", .ptx = 83, .needs = Needs::kSm90, .section = kFence, .exec = exec_nothing},
     {.pattern = "fence .proxy .tensormap::generic .acquire (.cta|.cluster|.gpu|.sys)", .operands = "a, s32", .ptx = 83, .needs = Needs::kSm90, .section = kFence, .bind = bind_tensormap_acquire},
     {.pattern = "membar (.cta|.gl|.sys)", .operands = "", .ptx = 14, .needs = Needs::kAny, .section = kFence, .bind = bind_fence},
-    {.pattern = "membar .proxy (.alias|.async)", .operands = "", .ptx = 75, .needs = Needs::kAny, .section = kFence, .bind = bind_proxy_fence},
+    {.pattern = "membar .proxy .alias", .operands = "", .ptx = 75, .needs = Needs::kAny, .section = kFence, .bind = bind_proxy_fence},
 };
 // clang-format on
 

@@ -1,5 +1,6 @@
 // Instruction family: ld, ldu, st with vectors, cache operators and memory orders (PTX ISA 9.7.9). Memory orders matter to the
 // race checker alone: a CTA's accesses happen in program order, and global accesses are host atomics.
+#include <algorithm>
 #include <bit>
 #include <functional>
 
@@ -10,7 +11,8 @@
 namespace deepwell::emu {
 namespace {
 
-/// aux[0]: Space, aux[1]: bytes of an element, aux[2]: elements, aux[3]: signed, aux[4]: MemoryOrder.
+/// aux[0]: Space, aux[1]: bytes of an element, aux[2]: elements, aux[3]: signed, aux[4]: MemoryOrder, aux[5] of ld: the bytes that
+/// are used, 0: all, aux[6] of ld: 1 it gives no poison (an assignment to a bit field), 2 poison where all bytes are (a copy).
 struct Shape {
   Space space;
   unsigned bytes;
@@ -41,7 +43,7 @@ class LaneResolver {
     if (place.space == Space::kGlobal) {
       Allocation const& held =
           warp_.launch->global->allocations[static_cast<std::size_t>(warp_.last_allocation)];
-      remember(place, address - held.base, held.bytes, address);
+      if (held.heap == nullptr) remember(place, address - held.base, held.bytes, address);
     } else if (place.space == Space::kShared) {
       std::ptrdiff_t const offset = place.data - cta.shared.data();
       bool const own = std::less_equal<>{}(cta.shared.data(), place.data) &&
@@ -82,6 +84,19 @@ bool defined(Place const& place, unsigned bytes) {
   return place.initialised(bytes);
 }
 
+/// Whether what element `k` of a load gives counts as never defined: some byte that matters was never written.
+bool is_poison(Instr const& i, Place const& place, unsigned bytes, std::size_t k) {
+  if ((i.aux[5] | i.aux[6]) == 0) return !defined(place, bytes);
+  if (i.aux[6] == 1 || place.shadow == nullptr) return false;
+  unsigned matter = 0, undefined = 0;
+  for (unsigned b = 0; b < bytes; ++b) {
+    bool const matters = i.aux[5] == 0 || (i.aux[5] >> (k * bytes + b) & 1) != 0;
+    matter += matters;
+    undefined += matters && place.shadow[b] == 0;
+  }
+  return i.aux[6] == 2 ? undefined == matter && matter != 0 : undefined != 0;
+}
+
 u64 sign_extended(u64 value, unsigned bytes) {
   unsigned const shift = 64 - 8 * bytes;
   return static_cast<u64>(static_cast<i64>(value << shift) >> shift);
@@ -118,7 +133,7 @@ Outcome load(Warp& w, Instr const& i, Mask mask) {
   for_lanes(mask, [&](int lane) {
     Place place = places[lane] = place_of(lane, address[lane]);
     for (std::size_t k = 0; k < shape.count; ++k) {
-      if (w.check && !defined(place, shape.bytes)) poison[k] |= Mask{1} << lane;
+      if (w.check && is_poison(i, place, shape.bytes, k)) poison[k] |= Mask{1} << lane;
       load_element(w, place, shape.bytes, is_signed, to[k], lane);
       place.data += shape.bytes;
       if (place.shadow != nullptr) place.shadow += shape.bytes;
@@ -213,6 +228,46 @@ void decode(Instr& i, Operand const& address, Operand const& data) {
   i.aux[4] = memory_order(i, false).bits();
 }
 
+/// What ptxas asks of orders, scopes and cache operators.
+void check_modifiers(Instr const& i, bool is_load) {
+  auto const space = static_cast<Space>(i.aux[0]);
+  auto const any = [&](std::initializer_list<std::string_view> names) {
+    return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return i.has(name); });
+  };
+  bool const scoped = any({".cta", ".cluster", ".gpu", ".sys"});
+  bool const ordered = any({".relaxed", ".acquire", ".release"});
+  bool const operated = any({".ca", ".cg", ".cs", ".lu", ".cv", ".wb", ".wt"});
+  if (i.has(is_load ? ".release" : ".acquire"))
+    throw unsupported(
+        i, is_load ? "a load acquires, it does not release" : "a store releases, it does not acquire");
+  if (scoped != ordered)
+    throw unsupported(i, "a scope goes with .relaxed, .acquire or .release, and these need one");
+  if (i.has(".mmio") &&
+      !(i.has(".relaxed") && i.has(".sys") && (space == Space::kGlobal || space == Space::kGeneric)))
+    throw unsupported(i, ".mmio is .mmio.relaxed.sys, in global memory");
+  if ((ordered || i.has(".volatile")) && (operated || i.has(".nc")))
+    throw unsupported(i, "cache operators and .nc go with weak accesses");
+  if (ordered && (space == Space::kConst || space == Space::kLocal || space == Space::kParam))
+    throw unsupported(i, "orders are for global and shared memory");
+  if (any({is_load ? ".wb" : ".ca", is_load ? ".wt" : ".lu"}) || (!is_load && i.has(".cv")))
+    throw unsupported(i, "no such cache operator here");
+  if (i.has(".nc") && (!is_load || space != Space::kGlobal))
+    throw unsupported(i, ".nc is for loads of global memory");
+  bool const cached = space == Space::kGlobal || space == Space::kGeneric;
+  if (!cached && std::any_of(i.info->parts.begin(), i.info->parts.end(), [](std::string const& part) {
+        return part.starts_with(".L1::") || part.starts_with(".L2::");
+      }))
+    throw unsupported(i, "cache policies are for global memory");
+  if (!is_load && any({".L2::64B", ".L2::128B", ".L2::256B"}))
+    throw unsupported(i, "a store fetches nothing ahead");
+  if (any({".L2::evict_normal", ".L2::evict_first", ".L2::evict_last"}) && i.aux[1] * i.aux[2] != 32)
+    throw unsupported(i, ".L2::evict_... goes with accesses of 32 bytes");
+  if (i.info->parts[0] == "ldu" && (i.aux[1] * i.aux[2] > 16 || i.aux[2] == 8))
+    throw unsupported(i, "ldu loads at most 4 elements and 16 bytes");
+  if (!is_load && space == Space::kParam) throw unsupported(i, "a kernel's parameters are read-only");
+  if (!is_load && space == Space::kConst) throw unsupported(i, "constant memory is read-only");
+}
+
 /// v8, and v4 of 64 bits, are 32-byte accesses: global memory alone, sm_100 on.
 void check_width(Instr const& i, BindContext const& context) {
   if (i.aux[1] * i.aux[2] <= 16) return;
@@ -226,11 +281,13 @@ void check_width(Instr const& i, BindContext const& context) {
 Exec bind_load(Instr& i, BindContext const& context) {
   decode(i, i.ops[1], i.ops[0]);
   check_width(i, context);
+  check_modifiers(i, true);
   return &load;
 }
 Exec bind_store(Instr& i, BindContext const& context) {
   decode(i, i.ops[0], i.ops[1]);
   check_width(i, context);
+  check_modifiers(i, false);
   return &store;
 }
 
@@ -242,7 +299,7 @@ Exec bind_store(Instr& i, BindContext const& context) {
   ".L1::no_allocate] [.L2::evict_normal|.L2::evict_first|.L2::evict_last] [.L2::cache_hint] " \
   "[.L2::64B|.L2::128B|.L2::256B] "
 #define DW_TYPES "[.v2|.v4|.v8] (.b8|.u8|.s8|.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64|.b128)"
-#define DW_ORDER "[.weak|.volatile|.relaxed|.acquire|.release|.mmio] [.cta|.cluster|.gpu|.sys] "
+#define DW_ORDER "[.mmio] [.weak|.volatile|.relaxed|.acquire|.release] [.cta|.cluster|.gpu|.sys] "
 
 constexpr Row kRows[] = {
     {.pattern = "ld " DW_ORDER DW_SPACES " " DW_CACHE DW_TYPES,

@@ -206,6 +206,13 @@ u32 and_u32(u32 a, u32 b) { return a & b; }
 u32 or_u32(u32 a, u32 b) { return a | b; }
 u32 xor_u32(u32 a, u32 b) { return a ^ b; }
 
+template <class T>
+Exec bind_match(Instr& i, BindContext const&) {
+  if (i.has(".any") && i.ops[0].kind == Operand::Kind::kPair)
+    throw unsupported(i, "a predicate goes with .all");
+  return &match<T>;
+}
+
 constexpr Row kRows[] = {
     {.pattern = "shfl .sync (.up|.down|.bfly|.idx) .b32",
      .operands = "d32|1, s32, s32, s32, s32",
@@ -235,14 +242,14 @@ constexpr Row kRows[] = {
      .operands = "d32|1, s32, s32",
      .ptx = 60,
      .section = "9.7.13 match.sync",
-     .exec = &match<u32>,
+     .bind = &bind_match<u32>,
      .rendezvous = Rendezvous::kMemberMask,
      .member_operand = 2},
     {.pattern = "match (.any|.all) .sync .b64",
      .operands = "d32|1, s64, s32",
      .ptx = 60,
      .section = "9.7.13 match.sync",
-     .exec = &match<u64>,
+     .bind = &bind_match<u64>,
      .rendezvous = Rendezvous::kMemberMask,
      .member_operand = 2},
     {.pattern = "redux .sync (.add|.min|.max) .u32",
@@ -296,7 +303,10 @@ constexpr Row kRows[] = {
      .ptx = 80,
      .needs = Needs::kSm90,
      .section = "9.7.13 elect.sync",
-     .exec = &elect,
+     .bind = [](Instr& i, BindContext const&) -> Exec {
+       if (i.ops[0].kind != Operand::Kind::kPair) throw unsupported(i, "the result is d|p");
+       return &elect;
+     },
      .rendezvous = Rendezvous::kMemberMask,
      .member_operand = 1},
     {.pattern = "bar .warp .sync",

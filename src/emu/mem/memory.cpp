@@ -117,6 +117,22 @@ void Memory::Impl::require(std::uint64_t bytes) const {
               "bytes", std::to_string(bytes), fmt::format("at most {} bytes in all", limit));
 }
 
+std::shared_ptr<DeviceHeap> Memory::Impl::device_heap() {
+  std::scoped_lock lock(mutex);
+  if (heap != nullptr) return heap;
+  require(kHeapBytes);
+  std::uint64_t const base = add({.base = 0,
+                                  .bytes = kHeapBytes,
+                                  .label = "the heap of malloc",
+                                  .read_only = false,
+                                  .block = make_block(kHeapBytes, false)});
+  heap = std::make_shared<DeviceHeap>(base);
+  auto changed = std::make_shared<GlobalView>(*view);
+  changed->allocations.back().heap = heap;
+  view = std::move(changed);
+  return heap;
+}
+
 Memory::Memory(std::uint64_t limit_bytes) : impl_(std::make_unique<Impl>()) { impl_->limit = limit_bytes; }
 Memory::~Memory() = default;
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "emu/emu.hpp"
+#include "emu/mem/heap.hpp"
 
 namespace deepwell::emu {
 
@@ -29,6 +30,7 @@ struct Allocation {
   std::string label;
   bool read_only = false;  // .const variables
   std::shared_ptr<Block> block;
+  std::shared_ptr<DeviceHeap> heap = nullptr;  // of which only its blocks may be touched
 };
 
 /// All allocations at one moment, sorted by base. Immutable; keeps the blocks alive.
@@ -55,6 +57,9 @@ struct Memory::Impl {
     std::scoped_lock lock(mutex);
     return view;
   }
+  /// The heap, made when it is first wanted.
+  std::shared_ptr<DeviceHeap> device_heap();
+  std::shared_ptr<DeviceHeap> heap;
   std::uint64_t add(Allocation allocation);  // caller holds the lock; fills in base
   /// Throws Error kDevice where `bytes` more are not to be had.
   void require(std::uint64_t bytes) const;

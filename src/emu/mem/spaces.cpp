@@ -115,6 +115,9 @@ Place resolve(Warp& warp, Instr const& instr, int lane, Space space, std::uint64
       if (found == nullptr || bytes > found->bytes - (address - found->base)) {
         fail_access(warp, instr, lane, space, address, bytes, access, "outside every allocation");
       }
+      if (found->heap != nullptr && !found->heap->holds(address, bytes)) {
+        fail_access(warp, instr, lane, space, address, bytes, access, "outside every block that malloc gave");
+      }
       if (found->read_only && access != Access::kRead) {
         fail_access(warp, instr, lane, space, address, bytes, access, "constant memory is read-only");
       }
@@ -125,7 +128,10 @@ Place resolve(Warp& warp, Instr const& instr, int lane, Space space, std::uint64
     case Space::kShared: {
       Place const place = shared_place(cta, address, bytes);
       if (place.data == nullptr)
-        fail_access(warp, instr, lane, space, address, bytes, access, "outside shared memory");
+        fail_access(warp, instr, lane, space, address, bytes, access,
+                    address % kClusterStride < kSharedBase && address >= 16
+                        ? "outside shared memory (what the system reserves of it is not modelled)"
+                        : "outside shared memory");
       return place;
     }
     case Space::kLocal: {
@@ -158,7 +164,8 @@ Place resolve_global(Cta& cta, std::uint64_t address, std::size_t bytes, Access 
   int hint = 0;
   Allocation const* const found = cta.launch->global->find(address, hint);
   if (found == nullptr || bytes > found->bytes - (address - found->base) ||
-      (found->read_only && access != Access::kRead)) {
+      (found->read_only && access != Access::kRead) ||
+      (found->heap != nullptr && !found->heap->holds(address, bytes))) {
     throw Fault(Finding::kMemory, fmt::format("{}: {} of {} global bytes at {} is outside every allocation",
                                               who, access == Access::kRead ? "read" : "write", bytes,
                                               cta.launch->global->describe(address)));

@@ -374,4 +374,9 @@ std::optional<std::uint32_t> Checker::published_by(Conflict const& conflict) con
   return warp.ended_by[conflict.other.epoch - 1];
 }
 
+void Checker::forget(std::uint64_t address, std::uint64_t bytes) {
+  for (std::uint64_t at = address / kCellBytes * kCellBytes; at < address + bytes; at += kCellBytes)
+    global_.page(at)[at % GlobalShadow::kPageBytes / kCellBytes] = {};
+}
+
 }  // namespace deepwell::emu::race

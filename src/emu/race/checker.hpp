@@ -203,6 +203,8 @@ class Checker {
   /// The site of the event by which the other next published what it had done, if there was one.
   std::optional<std::uint32_t> published_by(Conflict const& conflict) const;
   void end_team(Team const& team);
+  /// Global memory that nobody has used so far: the past of these bytes does not matter any more.
+  void forget(std::uint64_t address, std::uint64_t bytes);
 
  private:
   struct Stamp {  // how one can know that an operation is over

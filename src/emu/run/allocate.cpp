@@ -16,6 +16,14 @@ bool test(Set const& set, std::uint32_t k) { return (set[k / 64] >> (k % 64)) & 
 void insert(Set& set, std::uint32_t k) { set[k / 64] |= std::uint64_t{1} << (k % 64); }
 
 template <class F>
+void for_each(Set const& set, F&& f) {
+  for (std::size_t w = 0; w < set.size(); ++w) {
+    for (std::uint64_t rest = set[w]; rest != 0; rest &= rest - 1)
+      f(static_cast<std::uint32_t>(64 * w) + static_cast<std::uint32_t>(std::countr_zero(rest)));
+  }
+}
+
+template <class F>
 void for_values(Operand& operand, F&& f) {
   f(operand.value);
   f(operand.second);
@@ -155,10 +163,8 @@ void share_registers(Function& function, std::vector<CompiledRow const*> const& 
     extend(k, end_of_code);
   };
   for (Block const& block : blocks) {
-    for (std::uint32_t k = 1; k < count; ++k) {
-      if (test(block.in, k)) extend(k, block.begin);
-      if (test(block.out, k)) extend(k, block.end);
-    }
+    for_each(block.in, [&](std::uint32_t k) { extend(k, block.begin); });
+    for_each(block.out, [&](std::uint32_t k) { extend(k, block.end); });
   }
   for (std::uint32_t pc = 0; pc < end_of_code; ++pc) {
     for (Operand& operand : function.code[pc].ops) {

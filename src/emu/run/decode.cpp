@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -54,6 +55,8 @@ std::unordered_map<std::string_view, std::pair<Special, int>> const& specials() 
       {"%reserved_smem_offset_begin", {Special::kReservedSmemBegin, 32}},
       {"%reserved_smem_offset_end", {Special::kReservedSmemEnd, 32}},
       {"%reserved_smem_offset_cap", {Special::kReservedSmemCap, 32}},
+      {"%reserved_smem_offset_0", {Special::kReservedSmem0, 32}},
+      {"%reserved_smem_offset_1", {Special::kReservedSmem1, 32}},
       {"%clusterid.x", {Special::kClusteridX, 32}},
       {"%clusterid.y", {Special::kClusteridY, 32}},
       {"%clusterid.z", {Special::kClusteridZ, 32}},
@@ -115,6 +118,7 @@ struct Pending {
   Statement const* statement;
   Scope* scope;
   std::array<int, 2> location;
+  std::uint32_t used_bytes = 0;
 };
 
 void collect_names(OperandSyntax const& operand, std::unordered_set<std::string>& names) {
@@ -129,6 +133,36 @@ void collect_names(std::vector<Statement> const& body, std::unordered_set<std::s
   }
 }
 
+/// An opcode taken apart, with the rows that have its modifiers.
+struct Spelling {
+  struct Candidate {
+    CompiledRow const* row;
+    std::array<std::int8_t, 16> choice;
+    std::vector<std::string> parts;  // in the row's order
+  };
+  std::vector<std::string> parts;  // as written
+  bool is_known = false;           // the name
+  std::vector<Candidate> candidates;
+};
+
+Spelling spelling_of(std::string const& opcode) {
+  Spelling out;
+  out.parts = split_opcode(opcode);
+  std::vector<CompiledRow> const* const rows = Table::instance().find(out.parts[0]);
+  if (rows == nullptr) return out;
+  out.is_known = true;
+  for (CompiledRow const& row : *rows) {
+    if (auto const choice = match(row, out.parts)) out.candidates.push_back({&row, *choice, out.parts});
+  }
+  if (!out.candidates.empty()) return out;
+  for (CompiledRow const& row : *rows) {
+    auto const order = reordered(row, out.parts);
+    if (!order) continue;
+    if (auto const choice = match(row, *order)) out.candidates.push_back({&row, *choice, *order});
+  }
+  return out;
+}
+
 struct Decoder {
   Decoder(ptx::ModuleSyntax const& from, Module::Impl& to)
       : syntax(from), module(to), context{to.target, from.version} {}
@@ -139,6 +173,7 @@ struct Decoder {
   Scope globals;
   std::vector<ptx::Declaration const*> shared_declarations;
   std::unordered_map<std::string, std::uint32_t> opcode_ids;
+  std::vector<Spelling> spellings;  // by opcode id
   std::map<std::tuple<int, std::uint64_t>, std::uint32_t> pool_numbers;
   std::map<std::tuple<int, std::uint32_t, std::int64_t>, std::uint32_t> pool_variables;
   std::vector<Callable> callables;
@@ -156,6 +191,7 @@ struct Decoder {
   std::array<int, 2> location{};
   std::map<std::tuple<Special, int, std::uint64_t>, Value> special_values;
   std::map<std::pair<std::uint64_t, int>, Value> frame_values;
+  std::uint32_t used_bytes = 0;  // of the next instruction; 0: all
 
   [[noreturn]] void fail(int line, ErrorCode code, std::string const& what) const {
     throw Error(code, fmt::format("{}:{}: {}", module.source_name, line, what),
@@ -545,6 +581,8 @@ struct Decoder {
           out.is_immediate = true;
           out.immediate = scratch.immediate;
         }
+        out.element_immediates.push_back(scratch.is_immediate ? std::optional(scratch.immediate)
+                                                              : std::nullopt);
         out.elements.push_back(value);
       }
       if (!out.elements.empty()) out.value = out.elements[0];
@@ -603,36 +641,30 @@ struct Decoder {
     InstrText& info = function->texts.emplace_back();
     info.text = ptx::print(statement);
     info.opcode = statement.text;
-    info.parts = split_opcode(statement.text);
     info.line = statement.line;
     info.source_file = from.location[0];
     info.source_line = from.location[1];
     auto const [id, is_new] =
         opcode_ids.try_emplace(info.opcode, static_cast<std::uint32_t>(module.opcodes.size()));
-    if (is_new) module.opcodes.push_back(info.opcode);
+    if (is_new) {
+      module.opcodes.push_back(info.opcode);
+      spellings.push_back(spelling_of(info.opcode));
+    }
+    Spelling const& spelling = spellings[id->second];
+    info.parts = spelling.parts;
     info.opcode_id = id->second;
     instr.info = &info;
     if (info.parts[0] == "call") return decode_call(from, instr);
 
-    std::vector<CompiledRow> const* const rows = Table::instance().find(info.parts[0]);
-    if (rows == nullptr) {
+    if (!spelling.is_known) {
       fail(statement.line, ErrorCode::kUnsupported,
            fmt::format("`{}`: {} is no instruction that is modelled", info.text, info.parts[0]));
     }
-    if (std::none_of(rows->begin(), rows->end(),
-                     [&](CompiledRow const& row) { return match(row, info.parts); })) {
-      for (CompiledRow const& row : *rows) {
-        auto order = reordered(row, info.parts);
-        if (!order) continue;
-        info.parts = std::move(*order);
-        break;
-      }
-    }
     std::string reason = fmt::format("no form of {} with these modifiers is modelled", info.parts[0]);
     int best = 0;  // how far the best row got: 1 modifiers, 2 operands
-    for (CompiledRow const& row : *rows) {
-      auto const choice = match(row, info.parts);
-      if (!choice) continue;
+    for (Spelling::Candidate const& candidate : spelling.candidates) {
+      CompiledRow const& row = *candidate.row;
+      info.parts = candidate.parts;
       Instr attempt = instr;
       std::string const misfit = fit(from.scope, statement, row, info.parts, attempt);
       if (!misfit.empty()) {
@@ -655,13 +687,14 @@ struct Decoder {
         best = 2;
         continue;
       }
-      attempt.choice = *choice;
+      attempt.choice = candidate.choice;
       attempt.row = row.row;
       function_rows.push_back(&row);
       attempt.rendezvous = row.row->rendezvous;
       attempt.is_mma = info.parts[0] == "mma" || info.parts[0] == "wgmma";
       attempt.exec = row.row->bind != nullptr ? row.row->bind(attempt, context) : row.row->exec;
       resolve_guard(from, attempt);
+      if (info.parts[0] == "ld") attempt.aux[5] = from.used_bytes;
       return attempt;
     }
     fail(statement.line, ErrorCode::kUnsupported, fmt::format("`{}`: {}", info.text, reason));
@@ -746,6 +779,7 @@ struct Decoder {
       instr.ops[1].kind = Operand::Kind::kName;
       site.function = *number;
       site.builtin = form.builtin;
+      module.uses_heap |= form.builtin == Builtin::kMalloc || form.builtin == Builtin::kFree;
       if (form.builtin == Builtin::kNone && !form.syntax->has_body) {
         fail(statement.line, ErrorCode::kUnsupported,
              fmt::format("`{}`: {} is not in this text, and no function of the runtime that is modelled",
@@ -855,10 +889,20 @@ struct Decoder {
     }
   }
 
+  /// "used_bytes_mask 0x7": of what the next instruction loads only these bytes matter.
+  void read_pragma(std::string_view text) {
+    static constexpr std::string_view kUsedBytes = "used_bytes_mask ";
+    if (!text.starts_with(kUsedBytes)) return;
+    used_bytes = static_cast<std::uint32_t>(
+        std::strtoul(std::string(text.substr(kUsedBytes.size())).c_str(), nullptr, 0));
+  }
+
   void walk(std::vector<Statement> const& body, Scope* scope) {
     for (Statement const& statement : body) {
       switch (statement.kind) {
-        case Statement::Kind::kInstruction: pending.push_back({&statement, scope, location}); break;
+        case Statement::Kind::kInstruction:
+          pending.push_back({&statement, scope, location, std::exchange(used_bytes, 0)});
+          break;
         case Statement::Kind::kLabel:
           if (!scope->labels.try_emplace(statement.text, static_cast<std::uint32_t>(pending.size())).second) {
             fail(statement.line, ErrorCode::kBadArgument,
@@ -869,7 +913,7 @@ struct Decoder {
         case Statement::Kind::kPrototype:
           scope->prototypes[statement.text] = statement.prototype.get();
           break;
-        case Statement::Kind::kPragma: break;
+        case Statement::Kind::kPragma: read_pragma(statement.text); break;
         case Statement::Kind::kLocation: location = statement.location; break;
         case Statement::Kind::kBlock: {
           Scope& inner = scopes.emplace_back();
@@ -1109,10 +1153,60 @@ struct Decoder {
     last.kind = Statement::Kind::kInstruction;
     last.text = from.is_entry ? "exit" : "ret";
     last.line = pending.empty() ? from.line : pending.back().statement->line;
-    pending.push_back({&last, &scope, location});
+    pending.push_back({&last, &scope, location, 0});
     out.code.reserve(pending.size());
     for (Pending const& one : pending) out.code.push_back(decode_instruction(one));
+    mark_bit_field_stores();
+    mark_copies();
     share_registers(out, function_rows);
+  }
+
+  /// ld a; and b, a, mask; ...; or c, b, ...; st c to where a came from (or st b, for a field of zeros): an assignment to a bit field. What the field's
+  /// neighbours were does not matter to it, so that the load gives no poison.
+  void mark_bit_field_stores() {
+    std::vector<Instr>& code = function->code;
+    auto const is = [&](std::size_t pc, char const* name) { return code[pc].info->parts[0] == name; };
+    auto const same = [](Value const& a, Value const& b) {
+      return a.is_register() && b.is_register() && a.index == b.index;
+    };
+    for (std::size_t pc = 0; pc + 3 < code.size(); ++pc) {
+      if (!is(pc, "ld") || !is(pc + 1, "and") || !same(code[pc].v(0), code[pc + 1].v(1)) ||
+          !code[pc + 1].v(2).is_constant())
+        continue;
+      std::size_t k = pc + 2;
+      Value last = code[pc + 1].v(0);
+      for (; k < std::min(pc + 7, code.size() - 1) && !is(k, "or") && !is(k, "st"); ++k) {
+      }
+      if (is(k, "or") && (same(code[k].v(1), last) || same(code[k].v(2), last))) last = code[k++].v(0);
+      if (k >= code.size() || !is(k, "st") || !same(code[k].v(1), last)) continue;
+      Operand const &from = code[pc].ops[1], &to = code[k].ops[0];
+      if (same(from.value, to.value) && from.displacement == to.displacement) code[pc].aux[6] = 1;
+    }
+  }
+
+  /// Loads whose registers are stored and nothing else, as compilers copy structures with padding in them.
+  void mark_copies() {
+    std::vector<bool> used(function->register_count, false);
+    auto const use = [&](Value const& value) {
+      if (value.is_register()) used[value.index] = true;
+    };
+    for (Instr const& instr : function->code) {
+      use(instr.guard);
+      bool const loads = instr.info->parts[0] == "ld", stores = instr.info->parts[0] == "st";
+      for (std::size_t k = 0; k < instr.ops.size(); ++k) {
+        if ((loads && k == 0) || (stores && k == 1)) continue;
+        use(instr.ops[k].value);
+        use(instr.ops[k].second);
+        for (Value const& element : instr.ops[k].elements) use(element);
+      }
+    }
+    for (Instr& instr : function->code) {
+      if (instr.info->parts[0] != "ld" || instr.aux[6] != 0) continue;
+      std::vector<Value> const& to = instr.ops[0].elements;
+      if (std::none_of(to.begin(), to.end(),
+                       [&](Value const& one) { return !one.is_register() || used[one.index]; }))
+        instr.aux[6] = 2;
+    }
   }
 
   void declare_functions() {
@@ -1135,6 +1229,11 @@ struct Decoder {
         callable.builtin = Builtin::kPrintf;
       if (one.name == "__assertfail" && callable.input_bytes == std::vector<std::uint32_t>{8, 8, 4, 8, 8})
         callable.builtin = Builtin::kAssertFail;
+      if (one.name == "malloc" && callable.input_bytes == wide && wide.size() == 1 &&
+          callable.result_bytes == wide)
+        callable.builtin = Builtin::kMalloc;
+      if (one.name == "free" && callable.input_bytes == wide && wide.size() == 1)
+        callable.builtin = Builtin::kFree;
     }
     address_taken.assign(callables.size(), false);
     for (ptx::Declaration const& declaration : syntax.variables) {

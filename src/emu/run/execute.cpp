@@ -348,6 +348,8 @@ void fill_special(Warp& warp, SpecialUse const& use) {
       case Special::kDynamicSmem: value = config.dynamic_smem_bytes; break;
       case Special::kTotalSmem: value = launch.shared_bytes; break;
       case Special::kAggrSmem: value = launch.shared_bytes + kSharedBase; break;
+      case Special::kReservedSmem0: value = 16; break;
+      case Special::kReservedSmem1: value = 32; break;
       case Special::kReservedSmemBegin: value = 0; break;
       case Special::kReservedSmemEnd:
       case Special::kReservedSmemCap: value = kSharedBase; break;

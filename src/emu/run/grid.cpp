@@ -363,6 +363,7 @@ std::unique_ptr<Launch> prepare(Module const& module, std::string_view kernel, L
   launch->params.assign(params.begin(), params.end());
   check_shape(*launch, function);
   if (config.cooperative) check_cooperative(*launch);
+  if (impl.uses_heap) launch->heap = memory.impl().device_heap();
   fill_constants(*launch, impl, place_variables(impl, memory));
   return launch;
 }

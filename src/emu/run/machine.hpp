@@ -25,6 +25,7 @@ struct Cta;
 struct Cluster;
 struct Launch;
 class GridDependency;
+class DeviceHeap;  // mem/heap.hpp
 class Counters;
 struct CallStack;   // run/calls.hpp
 struct Function;    // decoded code, run/program.hpp
@@ -324,7 +325,8 @@ struct Launch {
   std::vector<Launch const*> const* launches = nullptr;
   race::Checker* race = nullptr;
   GridDependency* dependency = nullptr;
-  mutable std::mutex output_mutex;  // Options::output is called by one thread at a time
+  std::shared_ptr<DeviceHeap> heap;  // null where the module does not use it
+  mutable std::mutex output_mutex;   // Options::output is called by one thread at a time
 };
 
 /// Ends the barriers of whole CTAs that wait for nobody any more; to be called when threads have exited.

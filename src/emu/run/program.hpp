@@ -46,6 +46,8 @@ enum class Special : std::uint8_t {
   kReservedSmemBegin,
   kReservedSmemEnd,
   kReservedSmemCap,
+  kReservedSmem0,
+  kReservedSmem1,
   kClusteridX,
   kClusteridY,
   kClusteridZ,
@@ -85,7 +87,7 @@ struct Parameter {
 };
 
 /// Functions that the CUDA runtime brings along.
-enum class Builtin : std::uint8_t { kNone, kPrintf, kAssertFail };
+enum class Builtin : std::uint8_t { kNone, kPrintf, kAssertFail, kMalloc, kFree };
 
 /// A .global or .const variable; gets an address on first launch on a Memory.
 struct Variable {
@@ -187,6 +189,7 @@ struct Module::Impl {
   Target target;
   int ptx_version = 0;
   std::deque<Function> functions;
+  bool uses_heap = false;                   // calls malloc or free
   std::vector<std::string> function_names;  // of those that may be called, by number
   std::map<std::string, Function const*, std::less<>> entries;
   std::vector<std::byte> pool;
