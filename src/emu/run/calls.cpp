@@ -125,6 +125,7 @@ void restore(Warp& warp, Callee const& callee, int lane) {
     }
     if (warp.check) {
       warp.poison[slot.index] = (warp.poison[slot.index] & ~bit(lane)) | ((flags & 1) != 0 ? bit(lane) : 0);
+      warp.parts.forget(slot.index, bit(lane));
     }
     from.resize(at);
   }
@@ -189,7 +190,10 @@ void enter(Warp& warp, Instr const& instr, Mask mask, std::uint32_t number) {
     set_top(warp, instr, lane, base + callee.local_bytes);
     calls.base[l] = static_cast<std::uint32_t>(base);
     if (warp.check) {
-      for (Slot const& slot : callee.slots) warp.poison[slot.index] |= bit(lane);
+      for (Slot const& slot : callee.slots) {
+        warp.poison[slot.index] |= bit(lane);
+        warp.parts.forget(slot.index, bit(lane));
+      }
     }
     if (callee.frame.exists()) {
       warp.set_lane(callee.frame, lane, base);

@@ -65,6 +65,32 @@ void fail(Warp& warp, Instr const& instr, int lane, std::string const& message, 
       std::string(warp.launch->kernel), place_of(warp, instr, lane));
 }
 
+void DefinedParts::set(std::uint32_t index, Mask lanes, Parts const& parts) {
+  Parts& mine = of_[index];
+  for (std::size_t k = 0; k < mine.size(); ++k) mine[k] = (mine[k] & ~lanes) | (parts[k] & lanes);
+}
+
+void DefinedParts::forget(std::uint32_t index, Mask lanes) {
+  auto const found = of_.find(index);
+  if (found == of_.end()) return;
+  Mask left = 0;
+  for (Mask& part : found->second) left |= part &= ~lanes;
+  if (left == 0) of_.erase(found);
+}
+
+Mask DefinedParts::defined(std::uint32_t index, int first, int count) const {
+  auto const found = of_.find(index);
+  if (found == of_.end()) return 0;
+  Mask lanes = ~Mask{0};
+  for (int k = first; k < first + count; ++k) lanes &= found->second[static_cast<std::size_t>(k)];
+  return lanes;
+}
+
+void DefinedParts::copy(std::uint32_t from, std::uint32_t to, Mask lanes) {
+  auto const found = of_.find(from);
+  if (found != of_.end()) set(to, lanes, Parts{found->second});
+}
+
 void Warp::report_poison(Instr const& instr, Value const& value, Mask mask, char const* what) {
   Mask const bad = poison_of(value) & mask;
   fail(*this, instr, std::countr_zero(bad),
