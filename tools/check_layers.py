@@ -52,7 +52,8 @@ CODE = LIBRARY + ["tests", "tools"]
 
 # Ownership: what (a pattern on code without comments and strings), the folders that are searched, who may, and why.
 OWNERS = [
-    (r"^\s*#\s*include\s*[<\"]cuda(_runtime|_runtime_api)?\.h[>\"]", CODE, ["src/backend/cuda/"], "CUDA's own headers"),
+    (r"^\s*#\s*include\s*[<\"]cuda(_runtime|_runtime_api)?\.h[>\"]", CODE, ["src/backend/cuda/", "tests/third_party/fake_runtime.cpp"],
+     "CUDA's own headers"),
     (r"^\s*#\s*include\s*[<\"]nvrtc\.h[>\"]", CODE, ["src/jit/nvrtc_compiler.cpp"], "NVRTC's own header"),
     (r"^\s*#\s*include\s*[<\"](torch|ATen|c10|pybind11|nanobind)/", CODE, ["python/"], "torch and Python bindings"),
     (r"\b(asm|__asm__|__asm)\b", CODE, ["kernels/deepwell/ptx/", "tests/corpus/"], "inline assembly"),

@@ -70,6 +70,13 @@ Outcome exec_cp_async(Warp& warp, Instr const& instr, Mask mask) {
     copies.plain[static_cast<std::size_t>(lane)].open.push_back(copy);
     PlainPiece const& piece = pieces[next++];
     if (piece.read != 0) copy->observed.place(lane, piece.from, piece.read, race::kRead);
+    // Of lanes that copy the same bytes to one place, one stands for all.
+    auto const same = [&](PlainPiece const& other) {
+      return other.to.data == piece.to.data && other.read == piece.read &&
+             (piece.read == 0 || other.from.data == piece.from.data);
+    };
+    auto const end = pieces.begin() + static_cast<std::ptrdiff_t>(next - 1);
+    if (copy->observed.watched() && std::find_if(pieces.begin(), end, same) != end) return;
     copy->observed.place(lane, piece.to, bytes, race::kWrite);
   });
   post_copy(warp, instr, first, "cp.async", [copy, bytes, pieces = std::move(pieces)] {

@@ -31,11 +31,12 @@ Outcome exec_mbarrier_init_fence(Warp& warp, Instr const& instr, Mask mask) {
 // The release half alone makes nothing known to a reader, and the alias proxy is not modelled.
 Outcome exec_nothing(Warp&, Instr const&, Mask) { return Outcome::kNext; }
 
-// Operands: address of a tensor map in global memory, 128.
+// Operands: address of a tensor map in global memory, 128. The fence reads nothing: a lane without a map may give address 0.
 Outcome exec_tensormap_acquire(Warp& warp, Instr const& instr, Mask mask) {
   std::uint64_t at[kLanes];
   addresses_of(warp, instr, instr.ops[0], mask, at);
   for_lanes(mask, [&](int lane) {
+    if (at[lane] == 0) return;
     Place const place = resolve(warp, instr, lane, Space::kGeneric, at[lane], 128, 64, Access::kRead);
     if (observed(warp) && place.space == Space::kGlobal)
       warp.launch->race->tensor_map_fence(actor_of(warp, instr, Mask{1} << lane), place.address);

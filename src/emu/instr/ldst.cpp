@@ -159,10 +159,16 @@ Outcome store(Warp& w, Instr const& i, Mask mask) {
   addresses_of(w, i, i.ops[0], mask, address);
   std::vector<Value> const& from = i.ops[1].elements;
   bool changed = false;
+  bool const compares = observed(w);
+  Mask unchanged = 0;
+  std::byte before[128];
+  DW_CHECK(total <= sizeof before, kInternal, "a store of {} bytes", total);
   LaneResolver place_of(w, i, shape.space, total, Access::kWrite);
   Place places[kLanes];
   for_lanes(mask, [&](int lane) {
     Place place = places[lane] = place_of(lane, address[lane]);
+    bool const had_values = compares && place.initialised(static_cast<unsigned>(total));
+    if (had_values) std::memcpy(before, place.data, total);
     for (std::size_t k = 0; k < shape.count; ++k) {
       Value const& value = from[k];
       bool const poisoned = w.check && ((w.poison_of(value) >> lane) & 1) != 0;
@@ -183,6 +189,7 @@ Outcome store(Warp& w, Instr const& i, Mask mask) {
       place.data += shape.bytes;
       if (place.shadow != nullptr) place.shadow += shape.bytes;
     }
+    if (had_values && std::memcmp(before, places[lane].data, total) == 0) unchanged |= Mask{1} << lane;
   });
   if (changed) ++w.cta->cluster->progress;
   observe(w, i,
@@ -191,7 +198,8 @@ Outcome store(Warp& w, Instr const& i, Mask mask) {
            .bytes = total,
            .kind = race::kWrite,
            .order = MemoryOrder::from_bits(i.aux[4]),
-           .values = &from});
+           .values = &from,
+           .unchanged = unchanged});
   return Outcome::kNext;
 }
 

@@ -1,4 +1,6 @@
 // Instruction family: mov with packing and unpacking, cvta, isspacep, special registers (PTX ISA 9.7.9, 10).
+#include <algorithm>
+
 #include "emu/instr/lanes.hpp"
 #include "emu/run/program.hpp"
 
@@ -9,7 +11,12 @@ Outcome mov32(Warp& w, Instr const& i, Mask m) {
   return alu<[](u32 a) -> u32 { return a; }>(w, i, m);
 }
 Outcome mov64(Warp& w, Instr const& i, Mask m) {
-  return alu<[](u64 a) -> u64 { return a; }>(w, i, m);
+  Outcome const outcome = alu<[](u64 a) -> u64 { return a; }>(w, i, m);
+  if (w.check && !w.parts.empty()) {
+    Mask const lanes = w.poison_of(i.v(0)) & m;
+    if (lanes != 0) w.parts.copy(i.v(1).index, i.v(0).index, lanes);
+  }
+  return outcome;
 }
 Outcome mov128(Warp& w, Instr const& i, Mask m) {
   Bits128 const* const from = w.s128(i.v(1));
@@ -22,6 +29,22 @@ Outcome mov_predicate(Warp& w, Instr const& i, Mask m) {
   w.set_predicate(i.v(0), m, w.predicate(i.v(1)));
   w.propagate(i, m);
   return Outcome::kNext;
+}
+
+/// Remembers which parts of a value are defined when others are not.
+void remember_parts(Warp& w, Instr const& i, Mask m, int width) {
+  std::vector<Value> const& from = i.ops[1].elements;
+  Mask const lanes = w.poison_of(i.v(0)) & m;
+  if (lanes == 0 || width % 16 != 0) return;
+  DefinedParts::Parts parts{};
+  Mask any = 0;
+  int const each = width / 16;
+  for (std::size_t k = 0; k < from.size(); ++k) {
+    Mask const defined = ~w.poison_of(from[k]);
+    any |= defined;
+    std::fill_n(parts.begin() + static_cast<std::ptrdiff_t>(k) * each, each, defined);
+  }
+  if ((any & lanes) != 0) w.parts.set(i.v(0).index, lanes, parts);
 }
 
 /// {a, b, ...} -> d: the first element is the least significant.
@@ -60,6 +83,7 @@ Outcome pack(Warp& w, Instr const& i, Mask m) {
     });
   }
   w.propagate(i, m);
+  if (w.check) remember_parts(w, i, m, width);
   return Outcome::kNext;
 }
 
@@ -82,6 +106,13 @@ Outcome unpack(Warp& w, Instr const& i, Mask m) {
     }
   });
   w.propagate(i, m);
+  if (w.check && !w.parts.empty() && width % 16 == 0) {
+    Mask const poison = w.poison_of(from);
+    for (std::size_t part = 0; part < parts.size(); ++part) {
+      Mask const defined = w.parts.defined(from.index, static_cast<int>(part) * width / 16, width / 16);
+      w.set_poison(parts[part], m, poison & ~defined);
+    }
+  }
   return Outcome::kNext;
 }
 

@@ -1,4 +1,8 @@
 // Instruction family: cp.async.bulk.tensor, its reductions and prefetch: boxes of tensor maps.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "emu/instr/bulk.hpp"
 
 namespace deepwell::emu {
@@ -99,6 +103,14 @@ Outcome exec_tensor_store(Warp& warp, Instr const& instr, Mask mask) {
   addresses_of(warp, instr, instr.ops[1], mask, from);
   require_coordinates(warp, instr, instr.ops[0], mask);
   Cta* const cta = warp.cta;
+  std::vector<std::pair<int, TensorOperand>> stores;
+  // Whether an earlier lane stores the same tile to the same place: a whole warp may execute one store.
+  auto const again = [&](int lane, TensorOperand const& to) {
+    return instr.aux[4] == 0 && std::any_of(stores.begin(), stores.end(), [&](auto const& other) {
+             return map[other.first] == map[lane] && from[other.first] == from[lane] &&
+                    other.second.coordinates == to.coordinates;
+           });
+  };
   for_lanes(mask, [&](int lane) {
     TensorOperand const to = tensor_operand(warp, instr, instr.ops[0], map[lane], lane);
     reported(warp, instr, lane, [&] {
@@ -109,8 +121,12 @@ Outcome exec_tensor_store(Warp& warp, Instr const& instr, Mask mask) {
       if (copy->observed.watched()) {
         copy->observed.tensor_map(lane, to.place);
         ObservingMemory effects(copy->observed, lane, *cta);
-        for (GlobalPiece const& piece : tile.gather(effects))
-          copy->observed.global(lane, piece.address, piece.data.size(), write_kind(instr));
+        std::vector<GlobalPiece> const pieces = tile.gather(effects);
+        if (!again(lane, to)) {
+          for (GlobalPiece const& piece : pieces)
+            copy->observed.global(lane, piece.address, piece.data.size(), write_kind(instr));
+        }
+        stores.emplace_back(lane, to);
       }
       post_store(
           warp, instr, lane, copy,

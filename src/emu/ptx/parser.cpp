@@ -1,4 +1,5 @@
 // Parses PTX text into the syntax tree.
+#include <algorithm>
 #include <optional>
 
 #include "base/error.hpp"
@@ -462,16 +463,20 @@ struct Parser {
     while (peek().kind != Token::Kind::kEnd) {
       if (accept(";")) continue;
       if (accept(".version")) {
-        Token const& token = take();
-        std::string_view const text = token.text;
+        std::string_view const text = take().text;
         std::size_t const dot = text.find('.');
-        if (dot == std::string_view::npos || dot + 1 >= text.size()) {
+        auto const is_digit = [](char c) { return c >= '0' && c <= '9'; };
+        bool const good =
+            dot != std::string_view::npos && dot >= 1 && dot <= 2 && dot + 2 == text.size() &&
+            std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(dot), is_digit) &&
+            is_digit(text.back());
+        if (!good) {
           --at;
           fail("a version such as 8.8");
         }
-        for (char const c : text) {
-          if (c >= '0' && c <= '9') out.version = out.version * 10 + (c - '0');
-        }
+        out.version = text.back() - '0';
+        for (std::size_t i = dot, ten = 10; i-- > 0; ten *= 10)
+          out.version += static_cast<int>(ten) * (text[i] - '0');
       } else if (accept(".target")) {
         do {
           out.targets.push_back(word("a target"));

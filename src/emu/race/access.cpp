@@ -170,6 +170,14 @@ bool Checker::races(Record const& record, Record const& mine, View const& view, 
   return !benign;
 }
 
+/// Whether a plain write stores, by the same line as the earlier plain write, what that one stored: warps that all come to one
+/// result and all store it. They do not race with each other; each races with everybody else.
+bool Checker::repeats(Record const& record, Record const& mine, View const& view) const {
+  constexpr std::uint16_t kPlain = kRead | kWrite | kStrong | kAsyncProxy | kDelayed | kMbarrierInit;
+  return view.unchanged && (record.kind & kPlain) == kWrite && (mine.kind & kPlain) == kWrite &&
+         record.site == mine.site && record.bytes == mine.bytes;
+}
+
 /// Takes from an earlier access what need not be remembered beside a new one that does not race with it: whoever is ordered
 /// after the new one is ordered after the earlier one too.
 void Checker::retire(Record& record, Record const& mine, View const& view, bool crowded) const {
@@ -201,14 +209,16 @@ std::optional<Conflict> Checker::touch(Cell& cell, Records& records, Record cons
   bool merged = false;
   auto const look = [&](Record& record) -> std::optional<Conflict> {
     if (record.who == 0 || (record.bytes & mine.bytes) == 0) return std::nullopt;
-    if (races(record, mine, view, same, context)) return conflict(record, mine, view);
+    bool const race = races(record, mine, view, same, context);
+    bool const repeated = race && repeats(record, mine, view);
+    if (race && !repeated) return conflict(record, mine, view);
     bool const again = record.who == mine.who && record.epoch == mine.epoch && record.kind == mine.kind &&
                        record.bytes == mine.bytes && record.site == mine.site && (mine.kind & kDelayed) == 0;
     if (again) {
       record.lanes |= mine.lanes;
       record.serial = mine.serial;
       merged = true;
-    } else {
+    } else if (!repeated) {  // a later access has to be ordered after both of two equal writes
       retire(record, mine, view, count >= kPruneAbove);
     }
     return std::nullopt;
@@ -275,8 +285,9 @@ Checker::View Checker::view_of(Actor const& actor, int lane) const {
 
 std::optional<Conflict> Checker::access(Actor const& actor, int lane, Location const& where,
                                         std::uint64_t bytes, std::uint16_t kind, SameValue same,
-                                        void const* context) {
+                                        void const* context, bool unchanged) {
   View view = view_of(actor, lane);
+  view.unchanged = unchanged;
   view.strong_read = (kind & (kStrong | kWrite)) == kStrong;
   Record const mine{.who = warp_name(actor.team->id, actor.warp),
                     .epoch = view.warp.epoch,

@@ -132,9 +132,11 @@ class Checker {
 
   // ---- accesses; a conflict is for the caller to report ----
 
-  /// By one lane. `same` is asked about lanes of the same instruction that write the same bytes.
+  /// By one lane. `same` is asked about lanes of the same instruction that write the same bytes. `unchanged`: a write of what
+  /// the bytes had before.
   std::optional<Conflict> access(Actor const& actor, int lane, Location const& where, std::uint64_t bytes,
-                                 std::uint16_t kind, SameValue same = nullptr, void const* context = nullptr);
+                                 std::uint16_t kind, SameValue same = nullptr, void const* context = nullptr,
+                                 bool unchanged = false);
 
   // ---- publishing and acquiring ----
 
@@ -235,6 +237,7 @@ class Checker {
     Clock const* proxy;            // what a fence has made known to the proxy that the access goes through
     bool own_fences_count = true;  // fenced_own holds for that proxy
     bool strong_read = false;
+    bool unchanged = false;  // a write of what the bytes had before
   };
 
   void end_epoch(Actor const& actor);
@@ -253,6 +256,7 @@ class Checker {
   bool reads_changing_bytes(Record const& record, Record const& mine, View const& view) const;
   bool races(Record const& record, Record const& mine, View const& view, SameValue same,
              void const* context) const;
+  bool repeats(Record const& record, Record const& mine, View const& view) const;
   void retire(Record& record, Record const& mine, View const& view, bool crowded) const;
   OperationInfo origin_of(Record const& record) const;
   std::string missing_edge(Record const& record, Record const& mine, View const& view) const;

@@ -29,6 +29,7 @@ struct LaneAccesses {
   MemoryOrder order;
   std::vector<Value> const* values = nullptr;
   Mask wrote = kFullMask;      // of an atomic: the lanes that changed memory (a failed compare does not)
+  Mask unchanged = 0;          // of a store: the lanes whose bytes had the stored value before
   bool result_is_used = true;  // red has none: it acquires nothing
 };
 

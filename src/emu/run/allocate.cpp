@@ -116,11 +116,16 @@ std::vector<Block> blocks_of(Function& function, std::vector<CompiledRow const*>
   return blocks;
 }
 
-void solve(std::vector<Block>& blocks, std::size_t words) {
+/// False where it takes too long, as code may be made to.
+bool solve(std::vector<Block>& blocks, std::size_t words) {
+  constexpr std::uint64_t kMostWork = 2'000'000'000;  // words looked at
+  std::uint64_t work = 0;
   for (bool changed = true; changed;) {
     changed = false;
     for (std::size_t b = blocks.size(); b-- > 0;) {
       Block& block = blocks[b];
+      work += (block.next.size() + 1) * words;
+      if (work > kMostWork) return false;
       for (std::uint32_t const next : block.next) {
         for (std::size_t w = 0; w < words; ++w) block.out[w] |= blocks[next].in[w];
       }
@@ -131,6 +136,7 @@ void solve(std::vector<Block>& blocks, std::size_t words) {
       }
     }
   }
+  return true;
 }
 
 }  // namespace
@@ -139,8 +145,8 @@ void share_registers(Function& function, std::vector<CompiledRow const*> const& 
   std::uint32_t const count = function.register_count;
   std::size_t const words = (count + 63) / 64;
   std::vector<Block> blocks = blocks_of(function, rows, words);
-  if (blocks.size() * words > 64'000'000) return;  // an absurdly large function keeps one place a register
-  solve(blocks, words);
+  if (blocks.size() * words > 16'000'000) return;  // an absurdly large function keeps one place a register
+  if (!solve(blocks, words)) return;
 
   struct Life {
     std::uint32_t begin = ~0u, end = 0;

@@ -19,8 +19,8 @@ Mask bit(int lane) { return Mask{1} << lane; }
 void grow_local(Warp& warp, std::size_t bytes) {
   if (bytes <= warp.local_stride) return;
   std::size_t const stride = std::max<std::size_t>({bytes, 2 * warp.local_stride, 256});
-  std::vector<std::byte> local(stride * kLanes);
-  std::vector<std::uint8_t> shadow(warp.check ? stride * kLanes : 0);
+  LazyArray<std::byte> local(stride * kLanes);
+  LazyArray<std::uint8_t> shadow(warp.check ? stride * kLanes : 0);
   for (std::size_t lane = 0; lane < kLanes && warp.local_stride != 0; ++lane) {
     std::memcpy(local.data() + lane * stride, warp.local.data() + lane * warp.local_stride,
                 warp.local_stride);
@@ -125,6 +125,7 @@ void restore(Warp& warp, Callee const& callee, int lane) {
     }
     if (warp.check) {
       warp.poison[slot.index] = (warp.poison[slot.index] & ~bit(lane)) | ((flags & 1) != 0 ? bit(lane) : 0);
+      warp.parts.forget(slot.index, bit(lane));
     }
     from.resize(at);
   }
@@ -138,10 +139,10 @@ void restore(Warp& warp, Callee const& callee, int lane) {
 void set_top(Warp& warp, Instr const& instr, int lane, std::uint64_t top) {
   auto const l = static_cast<std::size_t>(lane);
   CallStack& calls = *warp.calls;
-  if (top > kMaxLocalBytes) {
+  if (top + calls.saved[l].size() > kMaxLocalBytes) {
     overflow(warp, instr, lane,
-             fmt::format("{} bytes of local memory in {} calls inside each other, a thread has {}", top,
-                         calls.frames[l].size(), kMaxLocalBytes));
+             fmt::format("{} bytes of local memory in {} calls inside each other, a thread has {}",
+                         top + calls.saved[l].size(), calls.frames[l].size(), kMaxLocalBytes));
   }
   grow_local(warp, top);
   std::uint32_t const before = calls.top[l];
@@ -189,7 +190,10 @@ void enter(Warp& warp, Instr const& instr, Mask mask, std::uint32_t number) {
     set_top(warp, instr, lane, base + callee.local_bytes);
     calls.base[l] = static_cast<std::uint32_t>(base);
     if (warp.check) {
-      for (Slot const& slot : callee.slots) warp.poison[slot.index] |= bit(lane);
+      for (Slot const& slot : callee.slots) {
+        warp.poison[slot.index] |= bit(lane);
+        warp.parts.forget(slot.index, bit(lane));
+      }
     }
     if (callee.frame.exists()) {
       warp.set_lane(callee.frame, lane, base);

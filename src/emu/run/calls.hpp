@@ -10,7 +10,7 @@
 
 namespace deepwell::emu {
 
-/// Calls inside each other, and bytes of local memory, of one thread.
+/// Calls inside each other, and bytes of local memory with registers that recursion saves, of one thread.
 inline constexpr std::size_t kMaxCallDepth = 8192;
 inline constexpr std::size_t kMaxLocalBytes = 512 * 1024;
 

@@ -843,9 +843,14 @@ struct Decoder {
 
   // ---- declarations -----------------------------------------------------------------------------------------------
 
-  static std::uint64_t bytes_of(ptx::Declaration const& declaration, ptx::Declarator const& name) {
-    std::uint64_t bytes = static_cast<std::uint64_t>(bits_of_type(declaration.type)) / 8 *
-                          static_cast<std::uint64_t>(declaration.vector);
+  std::uint64_t bytes_of(ptx::Declaration const& declaration, ptx::Declarator const& name) const {
+    int const bits = bits_of_type(declaration.type);
+    if (bits < 8) {
+      fail(declaration.line, ErrorCode::kUnsupported,
+           fmt::format("{} variables of type {} are not modelled", declaration.space, declaration.type));
+    }
+    std::uint64_t bytes =
+        static_cast<std::uint64_t>(bits) / 8 * static_cast<std::uint64_t>(declaration.vector);
     for (std::uint64_t const dim : name.dims) {
       if (dim != 0 && bytes > (std::uint64_t{1} << 32) / dim) return std::uint64_t{1} << 40;
       bytes *= dim;
@@ -947,9 +952,10 @@ struct Decoder {
     }
   }
 
-  void put(std::vector<std::byte>& bytes, std::uint64_t at, std::uint64_t value, unsigned width, int line) {
-    if (at + width > bytes.size()) fail(line, ErrorCode::kBadArgument, "more initialisers than elements");
-    for (unsigned i = 0; i < width; ++i) bytes[at + i] = static_cast<std::byte>(value >> (8 * i));
+  void put(Variable& variable, std::uint64_t at, std::uint64_t value, unsigned width, int line) {
+    if (at + width > variable.bytes) fail(line, ErrorCode::kBadArgument, "more initialisers than elements");
+    if (variable.initial.size() < at + width) variable.initial.resize(at + width);
+    for (unsigned i = 0; i < width; ++i) variable.initial[at + i] = static_cast<std::byte>(value >> (8 * i));
   }
   void initialize(Variable& variable, ptx::Initializer const& initializer, std::uint64_t& at, unsigned width,
                   bool is_float, int line) {
@@ -960,16 +966,16 @@ struct Decoder {
     }
     Term const& term = initializer.term;
     switch (term.kind) {
-      case Term::Kind::kInteger: put(variable.initial, at, term.bits, width, line); break;
+      case Term::Kind::kInteger: put(variable, at, term.bits, width, line); break;
       case Term::Kind::kFloat32:
-        put(variable.initial, at,
+        put(variable, at,
             width == 8 ? std::bit_cast<std::uint64_t>(
                              double{std::bit_cast<float>(static_cast<std::uint32_t>(term.bits))})
                        : term.bits,
             width, line);
         break;
       case Term::Kind::kFloat64:
-        put(variable.initial, at,
+        put(variable, at,
             width == 4 && is_float
                 ? std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(term.bits)))
                 : term.bits,
@@ -979,7 +985,7 @@ struct Decoder {
         Symbol const* const symbol = find_symbol(&globals, term.name);
         auto const callable = find_callable(term.name);
         if (symbol == nullptr && callable && initializer.addend == 0 && width == 8) {
-          put(variable.initial, at, pointer_to(*callable), width, line);
+          put(variable, at, pointer_to(*callable), width, line);
           break;
         }
         if (symbol == nullptr || (symbol->space != Space::kGlobal && symbol->space != Space::kConst)) {
@@ -988,7 +994,7 @@ struct Decoder {
         }
         if (width != 8)
           fail(line, ErrorCode::kUnsupported, "an address in an initialiser that is not 64 bits wide");
-        put(variable.initial, at, 0, width, line);
+        put(variable, at, 0, width, line);
         variable.fixups.push_back({at, symbol->variable, initializer.addend, width});
         break;
       }
@@ -1014,7 +1020,6 @@ struct Decoder {
         variable.has_initializer = true;
         if (variable.bytes == 0 && name.initializer.is_list)
           variable.bytes = element * name.initializer.list.size();
-        variable.initial.resize(variable.bytes);
         std::uint64_t at = 0;
         initialize(variable, name.initializer, at, static_cast<unsigned>(element), declaration.type[1] == 'f',
                    declaration.line);

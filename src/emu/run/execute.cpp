@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "emu/instr/table.hpp"
 #include "emu/run/calls.hpp"
 #include "emu/run/observe.hpp"
 
@@ -102,11 +103,55 @@ bool pick(Warp& warp) {
   return false;
 }
 
+std::vector<OperandRule> const& operand_rules(Instr const& instr) {
+  static std::vector<OperandRule> const none;
+  auto const* const rows = Table::instance().find(instr.info->parts[0]);
+  if (rows == nullptr) return none;
+  for (CompiledRow const& row : *rows) {
+    if (row.row == instr.row) return row.operands;
+  }
+  return none;
+}
+
+void add_result(Warp const& warp, Value const& value, TraceStep& step) {
+  if (!value.is_register()) return;
+  TraceStep::Result result{.name = warp.function->register_names[value.number],
+                           .bits = value.bits,
+                           .values = {},
+                           .undefined = warp.check ? warp.poison_of(value) & step.lanes : 0};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    auto const l = static_cast<std::size_t>(lane);
+    result.values[l] = value.bits == 128 ? warp.s128(value)[lane].lo : warp.lane_of(value, lane);
+  }
+  step.results.push_back(std::move(result));
+}
+
+/// Options::trace for an instruction that `mask` has executed.
+void trace(Warp const& warp, Instr const& instr, Mask mask) {
+  TraceStep step{.launch = warp.launch->index,
+                 .cta = warp.cta->id,
+                 .warp = warp.id,
+                 .lanes = mask,
+                 .line = instr.info->line,
+                 .instruction = instr.info->text,
+                 .results = {}};
+  std::vector<OperandRule> const& rules = operand_rules(instr);
+  bool const is_mov = instr.info->parts[0] == "mov";
+  for (std::size_t k = 0; k < instr.ops.size() && k < rules.size(); ++k) {
+    if (rules[k].role != 'd' && !(k == 0 && is_mov)) continue;
+    add_result(warp, instr.ops[k].value, step);
+    add_result(warp, instr.ops[k].second, step);
+    for (Value const& element : instr.ops[k].elements) add_result(warp, element, step);
+  }
+  warp.launch->options.trace(step);
+}
+
 /// Executes the current fragment until it blocks, the warp diverges or `budget` is spent. Returns instructions done.
 std::uint64_t run_fragment(Warp& warp, std::uint64_t budget, std::uint64_t* counts, bool& yielded) {
   Instr const* const code = warp.function->code.data();
   std::uint64_t done = 0;
   bool const& hurry = warp.cta->cluster->hurry;
+  bool const traced = static_cast<bool>(warp.launch->options.trace);
   while (done < budget && !hurry) {
     Fragment* fragment = &warp.fragments[static_cast<std::size_t>(warp.current)];
     std::uint32_t const pc = fragment->pc;
@@ -120,6 +165,7 @@ std::uint64_t run_fragment(Warp& warp, std::uint64_t budget, std::uint64_t* coun
         return done;
       }
       outcome = instr.exec(warp, instr, mask);
+      if (traced && outcome != Outcome::kBlocked && outcome != Outcome::kSuspended) trace(warp, instr, mask);
     }
     switch (outcome) {
       case Outcome::kNext:
@@ -362,8 +408,8 @@ void start_warp(Warp& warp, Cta& cta, int id) {
   }
   warp.fragments.reserve(4);
   warp.local_stride = function.local_bytes;
-  warp.local.resize(warp.local_stride * kLanes);
-  if (warp.check) warp.local_shadow.resize(warp.local.size());
+  warp.local = LazyArray<std::byte>(warp.local_stride * kLanes);
+  if (warp.check) warp.local_shadow = LazyArray<std::uint8_t>(warp.local.size());
   Fragment whole;
   whole.lanes = warp.live;
   whole.pc = function.start;

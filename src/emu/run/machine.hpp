@@ -15,6 +15,7 @@
 
 #include "emu/emu.hpp"
 #include "emu/instr/instr.hpp"
+#include "emu/run/lazy_array.hpp"
 #include "emu/run/policy.hpp"
 #include "emu/run/random.hpp"
 
@@ -104,6 +105,23 @@ struct Completion {
   std::string what;  // for deadlock reports
 };
 
+/// Which 16-bit parts of poisoned registers are defined: compilers pack a defined half with an undefined one and take only
+/// the first one out again.
+class DefinedParts {
+ public:
+  using Parts = std::array<Mask, 8>;  // lanes, by part
+  bool empty() const { return of_.empty(); }
+  void set(std::uint32_t index, Mask lanes, Parts const& parts);
+  /// The lanes' value is undefined as a whole, or what is known of it no longer holds.
+  void forget(std::uint32_t index, Mask lanes);
+  /// Lanes in which parts first..first + count - 1 are all defined.
+  Mask defined(std::uint32_t index, int first, int count) const;
+  void copy(std::uint32_t from, std::uint32_t to, Mask lanes);
+
+ private:
+  std::map<std::uint32_t, Parts> of_;  // by number of the register
+};
+
 struct Warp {
   Warp();
   ~Warp();
@@ -118,12 +136,13 @@ struct Warp {
   int current = 0;       // index of the running fragment
   std::byte* base[2]{};  // register file, constant pool
   std::uint32_t* poison =
-      nullptr;  // [register number]: lanes whose value was never defined (kept when check is set)
+      nullptr;         // [register number]: lanes whose value was never defined (kept when check is set)
+  DefinedParts parts;  // of registers that are poison
   std::vector<std::byte> storage;  // registers and poison
   StateSlots state;
-  int last_allocation = 0;                 // cache of the global lookup
-  std::vector<std::byte> local;            // [lane][local_stride]
-  std::vector<std::uint8_t> local_shadow;  // same size when checking, else empty
+  int last_allocation = 0;               // cache of the global lookup
+  LazyArray<std::byte> local;            // [lane][local_stride]
+  LazyArray<std::uint8_t> local_shadow;  // same size when checking, else empty
   std::size_t local_stride = 0;
   std::unique_ptr<CallStack> calls;  // null until the first call
 
@@ -179,7 +198,9 @@ struct Warp {
   /// Sets the poison of the lanes in `mask` of a destination to `lanes`. Every function that writes a register calls it
   /// when `check` is set (or uses propagate).
   void set_poison(Value const& value, Mask mask, Mask lanes) {
-    if (value.is_register()) poison[value.index] = (poison[value.index] & ~mask) | (lanes & mask);
+    if (!value.is_register()) return;
+    poison[value.index] = (poison[value.index] & ~mask) | (lanes & mask);
+    if ((lanes & mask) != 0 && !parts.empty()) parts.forget(value.index, lanes & mask);
   }
   /// Throws a report when a lane in `mask` of `value` is poison. `what`: "the address", "operand a of mma".
   void require_defined(Instr const& instr, Value const& value, Mask mask, char const* what) {

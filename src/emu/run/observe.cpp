@@ -160,7 +160,8 @@ void observe_slow(Warp& warp, Instr const& instr, LaneAccesses const& accesses) 
     if (place.space == Space::kShared) require_alive(warp, instr, lane, place.owner->rank);
     Location const where = location_of(place);
     auto const conflict =
-        race.access(actor, lane, where, accesses.bytes, kind, compares ? &same_value : nullptr, &stored);
+        race.access(actor, lane, where, accesses.bytes, kind, compares ? &same_value : nullptr, &stored,
+                    (accesses.unchanged >> lane & 1) != 0);
     if (conflict) report(warp, instr, lane, where, accesses.bytes, kind, *conflict);
     if ((kind & race::kStrong) == 0) return;
     race.strong(actor, lane, where,

@@ -40,11 +40,55 @@ std::string describe_place(Launch const& launch, std::array<std::uint32_t, 3> co
   return where;
 }
 
+namespace {
+
+CodePlace place_of(Warp const& warp, Instr const& instr, int lane) {
+  InstrText const& info = *instr.info;
+  CodePlace out{.cta = warp.cta->id,
+                .warp = warp.id,
+                .lane = lane,
+                .line = info.line,
+                .instruction = info.text,
+                .source = {}};
+  auto const& files = warp.launch->module->impl().files;
+  if (auto const file = files.find(info.source_file); info.source_file != 0 && file != files.end())
+    out.source = fmt::format("{}:{}", file->second, info.source_line);
+  return out;
+}
+
+}  // namespace
+
 void fail(Warp& warp, Instr const& instr, int lane, std::string const& message, Finding finding) {
   throw Report(
       finding,
       fmt::format("{}: {}", describe_place(*warp.launch, warp.cta->id, warp.id, lane, instr), message),
-      std::string(warp.launch->kernel));
+      std::string(warp.launch->kernel), place_of(warp, instr, lane));
+}
+
+void DefinedParts::set(std::uint32_t index, Mask lanes, Parts const& parts) {
+  Parts& mine = of_[index];
+  for (std::size_t k = 0; k < mine.size(); ++k) mine[k] = (mine[k] & ~lanes) | (parts[k] & lanes);
+}
+
+void DefinedParts::forget(std::uint32_t index, Mask lanes) {
+  auto const found = of_.find(index);
+  if (found == of_.end()) return;
+  Mask left = 0;
+  for (Mask& part : found->second) left |= part &= ~lanes;
+  if (left == 0) of_.erase(found);
+}
+
+Mask DefinedParts::defined(std::uint32_t index, int first, int count) const {
+  auto const found = of_.find(index);
+  if (found == of_.end()) return 0;
+  Mask lanes = ~Mask{0};
+  for (int k = first; k < first + count; ++k) lanes &= found->second[static_cast<std::size_t>(k)];
+  return lanes;
+}
+
+void DefinedParts::copy(std::uint32_t from, std::uint32_t to, Mask lanes) {
+  auto const found = of_.find(from);
+  if (found != of_.end()) set(to, lanes, Parts{found->second});
 }
 
 void Warp::report_poison(Instr const& instr, Value const& value, Mask mask, char const* what) {
