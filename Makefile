@@ -14,7 +14,7 @@ help:  ## this list
 	@echo "make run        set up, build, write $(SAMPLE) if there is none, check every operation on the best device"
 	@echo "make test       set up, build everything, run all tests"
 	@echo "make test-all   the same, with every kernel compiled by every compiler and several releases of NVRTC for every target (hours)"
-	@echo "make test-corpus    the emulator runs small CUDA programs by every compiler for every target; prints a table (an hour)"
+	@echo "make test-corpus    the emulator runs small CUDA programs by every compiler for every target; prints a table (half an hour)"
 	@echo "make test-vllm      vLLM's own Python code drives the drop-in, on emulated boards (the first time it fetches 340 MB)"
 	@echo "make test-gpu       the Python package on a GPU of SM 9.0 or 12.x, by PYTHON, which has a CUDA build of torch and pytest"
 	@echo "make test-wheel     builds this machine's wheel, installs it in a clean environment and runs the Python tests there"
