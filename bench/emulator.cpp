@@ -184,16 +184,16 @@ void measure_gemm(Context& context, int rounds) {
          true, 0, seconds, 2.0 * m * n * k, "flop");
 }
 
-void measure_parse(int rounds) {
+void measure_parse(int rounds, int statements) {
   std::string body;
-  for (int k = 0; k < 250; ++k)
+  for (int k = 0; k < statements / 4; ++k)
     body +=
         "  add.u32 %r10, %r10, %r11;\n  fma.rn.f32 %f0, %f1, %f2, %f0;\n  xor.b32 %r14, %r12, %r10;\n  "
         "shl.b32 %r15, %r14, 3;\n";
   std::string const text = loop("sm_120a", body, 1, {}, {});
   auto const profile = emu::parse_profile("emu:sm_120a");
   Seconds const seconds = least_seconds(rounds, [&] { emu::Module::parse(text, profile); });
-  report("parse of 1000 statements", true, 1, seconds, 1000, "statements");
+  report(fmt::format("parse of {} statements", statements), true, 1, seconds, statements, "statements");
 }
 
 }  // namespace
@@ -212,7 +212,7 @@ int main(int argc, char** argv) {
   try {
     for (int const count : threads) deepwell::measure_loops(filter, count, rounds);
     if (!filter.empty()) return 0;
-    deepwell::measure_parse(rounds);
+    for (int const statements : {1000, 10'000}) deepwell::measure_parse(rounds, statements);
     deepwell::Context context(device);
     deepwell::measure_gemm(context, rounds);
   } catch (deepwell::Error const& error) {

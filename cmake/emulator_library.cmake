@@ -13,7 +13,7 @@ target_link_libraries(dw_backend PUBLIC dw_tensor_map)
 # The two forms. Every program or shared library that links dw_backend, directly or not, gets one of them: the second if its
 # property DW_LOADS_EMULATOR is on.
 set(dw_emu_folder src/backend/emu)
-add_library(dw_backend_emu STATIC ${dw_emu_folder}/emu_backend.cpp)
+add_library(dw_backend_emu STATIC ${dw_emu_folder}/emu_backend.cpp ${dw_emu_folder}/launches.cpp)
 target_link_libraries(dw_backend_emu PUBLIC dw_backend dw_emu)
 add_library(dw_emulator_linked STATIC ${dw_emu_folder}/emulator_linked.cpp)
 target_link_libraries(dw_emulator_linked PUBLIC dw_backend_emu)

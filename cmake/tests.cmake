@@ -68,6 +68,13 @@ add_test(NAME unit_capi_loading COMMAND unit_capi_loading WORKING_DIRECTORY ${CM
 dw_test(emu_tests emu dw_backend)
 dw_test(emu_bugs emu dw_backend)
 dw_test(compile_tests compile dw_ops)
+# The corpus: a device compiler sees the kernels of tests/corpus/*.cu when the test runs, the host compiler now their results.
+dw_test(corpus_tests corpus dw_emu)
+file(GLOB dw_corpus CONFIGURE_DEPENDS tests/corpus/*.cu)
+set_source_files_properties(${dw_corpus} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++;-O1")
+target_sources(corpus_tests PRIVATE ${dw_corpus})
+target_include_directories(corpus_tests PRIVATE tests/corpus)
+target_link_libraries(corpus_tests PRIVATE dw_jit)
 dw_test(kernel_tests kernel dw_check)
 dw_test(kernel_mutations kernel_mutations dw_check)
 if(TARGET dw_cli)
@@ -107,17 +114,28 @@ if(PTXAS)
            --cases=tests/emu/bugs --targets=sm_90a,sm_120a,sm_121a WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
 
-# libFuzzer targets, built with clang: cmake -DCMAKE_CXX_COMPILER=clang++-14 -DDEEPWELL_FUZZ=ON
-option(DEEPWELL_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+# The fuzzers' entries on their seeds, by any compiler.
+function(dw_fuzz_seeds name corpus)
+  add_executable(fuzz_seeds_${name} tests/fuzz/${name}_fuzz.cpp tests/fuzz/replay.cpp)
+  target_link_libraries(fuzz_seeds_${name} PRIVATE dw_emu)
+  add_test(NAME fuzz_seeds_${name} COMMAND fuzz_seeds_${name} tests/fuzz/corpus/${corpus} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endfunction()
+dw_fuzz_seeds(ptx_parse ptx)
+dw_fuzz_seeds(ptx_run ptx)
+dw_fuzz_seeds(launch_file launch_file)
+
+# libFuzzer targets, built with clang, everything instrumented: docs/fuzzing.md.
 if(DEEPWELL_FUZZ)
   function(dw_fuzz name library)
     add_executable(fuzz_${name} tests/fuzz/${name}_fuzz.cpp)
-    target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address)
-    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_libraries(fuzz_${name} PRIVATE ${library})
   endfunction()
   dw_fuzz(safetensors dw_checkpoint)
   dw_fuzz(archive dw_jit)
+  dw_fuzz(ptx_parse dw_emu)
+  dw_fuzz(ptx_run dw_emu)
+  dw_fuzz(launch_file dw_emu)
 endif()
 if(TARGET deepwell)
   # The same program with the emulator in its library, for what it says when that is missing.
@@ -127,6 +145,7 @@ if(TARGET deepwell)
   add_dependencies(deepwell_loading deepwell_emulator)
   add_test(NAME cli COMMAND ${CMAKE_COMMAND} -E env DEEPWELL_BINARY=$<TARGET_FILE:deepwell>
                             DEEPWELL_LOADING_BINARY=$<TARGET_FILE:deepwell_loading>
+                            DEEPWELL_PYTHON=${CMAKE_SOURCE_DIR}/.venv/bin/python PYTHONPATH=${CMAKE_BINARY_DIR}/python
                             ${Python3_EXECUTABLE} -m unittest discover -s tests/cli WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
 

@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-TOP_FOLDERS = ("src", "plan", "kernels", "include", "tests", "tools", "docs", "cmake", "python", "bench", ".ci")
+TOP_FOLDERS = ("src", "plan", "kernels", "include", "tests", "tools", "docs", "cmake", "python", "bench", "examples", ".ci")
 TOP_FILES = ("Makefile", "CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE")
 PYTHON_NAMES = ("python/deepwell/_hook.py", "tests/python/reference.py", "tests/python/test_install.py")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

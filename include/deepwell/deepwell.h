@@ -104,6 +104,25 @@ DW_API dw_status dw_context_notes(dw_context* context, char const* note, uint32_
 /* DW_BAD_ARGUMENT, naming note and count, when kernels have noted something since the last call; else DW_OK. No synchronisation. */
 DW_API dw_status dw_context_raise_notes(dw_context* context);
 
+/* ---- Any PTX on the CPU: launch files, as `deepwell emulate --launch` takes them (docs/emulate.md). ---- */
+
+/* Host memory behind a buffer of the launch file that has no "file", "fill", "values" or "struct": its contents before the
+ * launches, and after the call what they left there. */
+typedef struct dw_host_array {
+  size_t size;
+  char const* name;
+  void* data;
+  size_t bytes;
+  uint8_t*
+      written; /* by byte: 0 where it was never written, before and after; NULL: all of it is, and nobody asks */
+} dw_host_array;
+
+/* `folder`: what the file's own files are named against; NULL: files are refused. The report is a JSON object and lives until the
+ * thread's next call. What the emulator's checkers find, and what differs from what is expected, is in the report ("ok" is false) and no
+ * failure of the call; a launch file that cannot be run is DW_BAD_ARGUMENT or DW_UNSUPPORTED, and arrays are as before. */
+DW_API dw_status dw_run_launches(char const* launches, char const* folder, dw_host_array const* arrays,
+                                 size_t num_arrays, char const** report);
+
 /* ---- Warm-up: afterwards nothing is compiled or loaded while a model serves. ---- */
 
 /* Sizes of a DeepSeek-V4 model, under the names of its config.json. */
@@ -192,7 +211,7 @@ typedef struct dw_gemm_call {
   int const *recipe_a, *recipe_b;
   int disable_ue8m0_cast;
   void* stream;
-  dw_allocator const* workspace; /* NULL: the context's own */
+  dw_allocator const* workspace; /* not used: these products need none */
 } dw_gemm_call;
 DW_API dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* call);
 
@@ -225,7 +244,7 @@ typedef struct dw_einsum_call {
   dw_tensor const* d;
   int const* recipe;
   void* stream;
-  dw_allocator const* workspace;
+  dw_allocator const* workspace; /* not used */
 } dw_einsum_call;
 DW_API dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* call);
 
@@ -238,7 +257,7 @@ typedef struct dw_hc_prenorm_call {
   dw_tensor const *d, *sqr_sum;
   int64_t const* num_splits; /* NULL: none */
   void* stream;
-  dw_allocator const* workspace;
+  dw_allocator const* workspace; /* NULL: the context's own */
 } dw_hc_prenorm_call;
 DW_API dw_status dw_tf32_hc_prenorm_gemm(dw_context* context, dw_hc_prenorm_call const* call);
 

@@ -7,17 +7,22 @@ Deepwell's drop-in (DEEPWELL_DEEP_GEMM says whether; see docs/drop-in.md), and o
   deepwell.deepseek_v4_fp8_einsum(...)     o_proj's product; also torch.ops.deepwell.deepseek_v4_fp8_einsum
   deepwell.warmup(config, tp=1)            compiles and loads every kernel of a model before it serves
   deepwell.register_ops()                  registers torch.ops.deepwell.* (any use of the functions here does)
+  deepwell.emulate(ptx, args=[...], ...)   any PTX on the CPU, every access checked; deepwell.Emulator for lists of launches
   deepwell.errors                          what is raised: RuntimeError subclasses with argument, got, expected
 """
 
 from . import _hook
 
 __all__ = [
+    "Emulator",
+    "Struct",
     "deepseek_v4_fp8_einsum",
     "deepseek_v4_fp8_einsum_config",
     "device",
+    "emulate",
     "errors",
     "kernel_counts",
+    "poison",
     "raise_notes",
     "register_ops",
     "warmup",
@@ -27,10 +32,14 @@ __all__ = [
 _hook.install()
 
 _FROM = {
+    "Emulator": "_emulate",
+    "Struct": "_emulate",
     "deepseek_v4_fp8_einsum": "_ops",
     "deepseek_v4_fp8_einsum_config": "_ops",
     "device": "_devices",
+    "emulate": "_emulate",
     "kernel_counts": "_startup",
+    "poison": "_emulate",
     "raise_notes": "_devices",
     "warmup": "_startup",
 }

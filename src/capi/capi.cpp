@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/emu/emulator.hpp"
 #include "base/options.hpp"
 #include "capi/staging.hpp"
 #include "deepwell/deepwell.h"
@@ -310,6 +311,27 @@ char const* dw_error_got(void) { return last_error.got.c_str(); }
 char const* dw_error_expected(void) { return last_error.expected.c_str(); }
 char const* dw_version(void) { return "0.1.0"; }
 
+dw_status dw_run_launches(char const* launches, char const* folder, dw_host_array const* arrays,
+                          size_t num_arrays, char const** report) {
+  return guarded([&] {
+    static thread_local std::string last_report;
+    present(launches, "launches");
+    present(report, "report");
+    if (num_arrays > 0) present(arrays, "arrays");
+    std::vector<LaunchArray> given;
+    for (std::size_t i = 0; i < num_arrays; ++i) {
+      dw_host_array const& array = sized(arrays + i, "arrays[i]");
+      present(array.name, "arrays[i].name");
+      if (array.bytes > 0) present(static_cast<std::byte*>(array.data), "arrays[i].data");
+      given.push_back({.name = array.name,
+                       .bytes = {static_cast<std::byte*>(array.data), array.bytes},
+                       .written = array.written});
+    }
+    last_report = run_launches(launches, folder == nullptr ? "" : folder, given);
+    *report = last_report.c_str();
+  });
+}
+
 dw_status dw_set_option(char const* name, char const* value) {
   return guarded([&] {
     std::string_view const wanted = &present(name, "name");
@@ -462,7 +484,6 @@ dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* given) {
   return guarded([&] {
     Context& device = context_of(context);
     dw_gemm_call const& call = sized(given, "call");
-    auto const workspace = allocator_of(call.workspace);
     GemmCall gemm;
     gemm.a = view_of(device, call.a, "a");
     gemm.scale_a = view_of(device, call.scale_a, "scale_a");
@@ -474,7 +495,6 @@ dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* given) {
     gemm.recipe = recipe.recipe, gemm.recipe_a = recipe.recipe_a, gemm.recipe_b = recipe.recipe_b;
     gemm.disable_ue8m0_cast = call.disable_ue8m0_cast != 0;
     gemm.stream = call.stream;
-    gemm.workspace = workspace.get();
     run_staged(device, call.stream,
                {{"a", call.a, &gemm.a},
                 {"scale_a", call.scale_a, &gemm.scale_a},
@@ -519,7 +539,6 @@ dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* given) {
   return guarded([&] {
     Context& device = context_of(context);
     dw_einsum_call const& call = sized(given, "call");
-    auto const workspace = allocator_of(call.workspace);
     EinsumCall einsum;
     einsum.a = view_of(device, call.a, "a");
     einsum.scale_a = view_of(device, call.scale_a, "scale_a");
@@ -529,7 +548,6 @@ dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* given) {
     einsum.d = view_of(device, call.d, "d");
     if (call.recipe != nullptr) einsum.recipe = {call.recipe[0], call.recipe[1], call.recipe[2]};
     einsum.stream = call.stream;
-    einsum.workspace = workspace.get();
     char const* const expression = &present(call.expression, "expression");
     run_staged(device, call.stream,
                {{"a", call.a, &einsum.a},

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string>
+#include <vector>
 
 #include "check/grouped.hpp"
 #include "check/hc_prenorm.hpp"
@@ -12,22 +14,31 @@
 namespace deepwell::check {
 namespace {
 
-using Cases = std::vector<OpCase> (*)(bool quick);
-constexpr Cases kOperations[] = {grouped_op_cases, layout_op_cases, hc_prenorm_op_cases, mqa_op_cases};
+/// Names apart from cases, which cost much to make.
+struct Operation {
+  std::vector<std::string> names;
+  std::vector<OpCase> (*cases)(bool quick);
+};
+
+std::vector<Operation> const& operations() {
+  static std::vector<Operation> const all{{{"grouped"}, grouped_op_cases},
+                                          {{"layout"}, layout_op_cases},
+                                          {{"hc_prenorm"}, hc_prenorm_op_cases},
+                                          {{"mqa_logits", "paged_mqa_logits"}, mqa_op_cases}};
+  return all;
+}
 
 }  // namespace
 
 std::vector<OpCase> op_cases(bool quick) {
   std::vector<OpCase> out;
-  for (Cases const cases : kOperations) std::ranges::move(cases(quick), std::back_inserter(out));
+  for (Operation const& one : operations()) std::ranges::move(one.cases(quick), std::back_inserter(out));
   return out;
 }
 
 std::vector<std::string> op_case_names() {
   std::vector<std::string> out;
-  for (OpCase const& c : op_cases(true)) {
-    if (std::ranges::find(out, c.op) == out.end()) out.push_back(c.op);
-  }
+  for (Operation const& one : operations()) out.insert(out.end(), one.names.begin(), one.names.end());
   return out;
 }
 

@@ -1,5 +1,5 @@
-// deepwell emulate FILE.ptx: runs one kernel of a PTX file in the emulator,
-// with all checks on.
+// deepwell emulate FILE.ptx: runs kernels of a PTX file in the emulator, with all checks on. Here one launch from the command line;
+// launch files in emulate_sheet.cpp.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +11,7 @@
 
 #include "base/file.hpp"
 #include "cli/commands.hpp"
+#include "cli/emulate_sheet.hpp"
 #include "cli/launch_sheet.hpp"
 #include "cli/statistics.hpp"
 #include "emu/emu.hpp"
@@ -24,7 +25,11 @@ struct EmulateArgs {
   std::size_t smem = 0;
   std::uint64_t seed = 0, seeds = 1, data_seed = 0, max_steps = 0;
   int threads = 0;
-  bool no_check = false, no_race = false, json = false, stats = false;
+  bool check = true, no_race = false, json = false, stats = false;
+  std::string launch;
+  std::string trace;
+  std::uint64_t memory_bytes = std::uint64_t{8} << 30;
+  bool every_seed = false, any_path = false;
 };
 
 emu::KernelInfo choose_kernel(emu::Module const& module, std::string const& wanted) {
@@ -101,11 +106,12 @@ void run_emulate(EmulateArgs const& args) {
   std::shared_ptr<emu::Module const> const module =
       emu::Module::parse(read_ptx(args.file), profile, args.file);
   emu::KernelInfo const kernel = choose_kernel(*module, args.kernel);
-  emu::Options options{.check = !args.no_check,
+  emu::Options options{.check = args.check,
                        .race = !args.no_race,
                        .seed = args.seed,
                        .max_steps = args.max_steps,
                        .threads = args.threads,
+                       .output = [](std::string_view text) { fmt::print("{}", text); },
                        .statistics = args.stats};
   auto last = std::make_unique<Prepared>();
   emu::Statistics statistics;
@@ -150,13 +156,44 @@ void run_emulate(EmulateArgs const& args) {
   }
 }
 
+/// The launch file, with what was given on the command line instead.
+void run_launch_file(CLI::App const& command, EmulateArgs const& args) {
+  SheetArgs out;
+  out.ptx = args.file;
+  out.launch = args.launch;
+  auto const given = [&](char const* option) { return command.count(option) > 0; };
+  for (char const* option :
+       {"--grid", "--block", "--cluster", "--smem", "--kernel", "--param", "--dump", "--data-seed"}) {
+    if (given(option)) throw bad_argument(option, "beside --launch", "it in the launch file");
+  }
+  if (given("--target")) out.target = args.target;
+  if (given("--check")) out.check = args.check;
+  if (given("--seed")) out.seed = args.seed;
+  if (given("--seeds")) out.seeds = args.seeds;
+  if (given("--max-steps")) out.max_steps = args.max_steps;
+  if (given("--threads")) out.threads = args.threads;
+  if (given("--trace")) out.trace = args.trace;
+  out.memory_bytes = args.memory_bytes;
+  out.no_race = args.no_race;
+  out.statistics = args.stats;
+  out.every_seed = args.every_seed;
+  out.any_path = args.any_path;
+  out.json = args.json;
+  int const code = run_sheet_command(out);
+  if (code != 0) throw CLI::RuntimeError(code);
+}
+
 }  // namespace
 
 void add_emulate_command(CLI::App& app) {
   auto const args = std::make_shared<EmulateArgs>();
   CLI::App* command =
       app.add_subcommand("emulate", "Run a kernel of a PTX file on the CPU, every access checked");
-  command->add_option("file", args->file, "PTX text")->required()->check(CLI::ExistingFile);
+  command->add_option("file", args->file, "PTX text; launch files may name their own")
+      ->check(CLI::ExistingFile);
+  command
+      ->add_option("--launch", args->launch, "launch file: buffers, tensor maps, launches (docs/emulate.md)")
+      ->check(CLI::ExistingFile);
   command->add_option("--kernel", args->kernel, "entry name; not needed when the file has one");
   command
       ->add_option("--target", args->target,
@@ -183,11 +220,28 @@ void add_emulate_command(CLI::App& app) {
                       "warp instructions per CTA after which the run counts as endless");
   command->add_option("--threads", args->threads, "host threads with --no-check, 0: all cores")
       ->capture_default_str();
-  command->add_flag("--no-check", args->no_check, "no checks but bounds, which always hold");
+  command->add_flag("--check,!--no-check", args->check,
+                    "all checks (the default), or none but bounds, which always hold");
   command->add_flag("--no-race", args->no_race, "no race checks");
   command->add_flag("--stats", args->stats, "count sectors, bank conflicts, copies and waits as well");
   command->add_flag("--json", args->json, "counts as a JSON object");
-  command->callback([args] { run_emulate(*args); });
+  command->add_option("--trace", args->trace,
+                      "with --launch: write each instruction that runs, with its results, to this file");
+  command
+      ->add_option("--memory-bytes", args->memory_bytes,
+                   "with --launch: the most that all buffers together may take")
+      ->capture_default_str();
+  command->add_flag("--every-seed", args->every_seed,
+                    "with --launch: go on with the next seed after a finding");
+  command->add_flag("--any-path", args->any_path, "the launch file may name files outside of its folder");
+  command->callback([args, command] {
+    if (!args->launch.empty()) return run_launch_file(*command, *args);
+    if (args->file.empty()) throw bad_argument("FILE", "none", "a PTX file, or --launch");
+    for (char const* option : {"--every-seed", "--any-path", "--trace", "--memory-bytes"}) {
+      if (command->count(option) > 0) throw bad_argument(option, "alone", "it beside --launch");
+    }
+    run_emulate(*args);
+  });
 }
 
 }  // namespace deepwell

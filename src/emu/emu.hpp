@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -32,7 +33,8 @@ Profile parse_profile(std::string_view name);
 /// unmapped guard gaps); every byte has a shadow that says whether it was ever written. Thread-safe.
 class Memory {
  public:
-  Memory();
+  /// `limit_bytes` of all allocations together, variables of modules included; more is an Error kDevice.
+  explicit Memory(std::uint64_t limit_bytes = std::uint64_t{1} << 40);
   ~Memory();
   Memory(Memory const&) = delete;
   Memory& operator=(Memory const&) = delete;
@@ -46,6 +48,8 @@ class Memory {
   /// `read` returns whatever is there.
   void write(std::uint64_t address, std::span<std::byte const> bytes);
   void read(std::uint64_t address, std::span<std::byte> bytes) const;
+  /// For each byte of the range 1 where it was ever written, else 0.
+  void read_written(std::uint64_t address, std::span<std::uint8_t> written) const;
   void fill(std::uint64_t address, std::size_t bytes, std::byte value);
   /// Marks the range as never written again.
   void poison(std::uint64_t address, std::size_t bytes);
@@ -57,9 +61,15 @@ class Memory {
   std::unique_ptr<Impl> impl_;
 };
 
+struct ParamInfo {
+  std::string name;
+  std::size_t offset = 0, bytes = 0;
+};
+
 struct KernelInfo {
   std::string name;
   std::size_t param_bytes = 0;
+  std::vector<ParamInfo> params;
   std::size_t static_smem_bytes = 0;
   std::array<int, 3> max_ntid{};  // .maxntid, zeros when absent
 };
@@ -87,6 +97,25 @@ struct LaunchConfig {
   std::array<std::uint32_t, 3> block{1, 1, 1};
   std::array<std::uint32_t, 3> cluster{1, 1, 1};
   std::size_t dynamic_smem_bytes = 0;
+  /// All CTAs have to fit the board at once; where they do not, the launch is refused.
+  bool cooperative = false;
+};
+
+/// One warp instruction that was executed.
+struct TraceStep {
+  std::size_t launch = 0;  // in its list
+  std::array<std::uint32_t, 3> cta{};
+  int warp = 0;
+  std::uint32_t lanes = 0;  // that executed it: those for which the guard was true
+  int line = 0;             // of the PTX text
+  std::string_view instruction;
+  struct Result {
+    std::string_view name;  // of the register
+    int bits = 0;
+    std::array<std::uint64_t, 32> values{};  // by lane; of predicates 0 or 1; of 128 bits the lower half
+    std::uint32_t undefined = 0;             // lanes whose value is poison
+  };
+  std::vector<Result> results;
 };
 
 struct Options {
@@ -100,7 +129,16 @@ struct Options {
   std::uint64_t seed = 0;
   /// Warp-instructions per CTA before the run is stopped as endless; 0: a generous default.
   std::uint64_t max_steps = 0;
+  /// The same over all CTAs of a launch, or of a list with checks; 0: a thousand times max_steps.
+  std::uint64_t max_total_steps = 0;
+  /// Host memory for the shared memory, local memory and registers of CTAs that are resident at once; a launch that needs more is
+  /// refused with a report.
+  std::uint64_t memory_bytes = std::uint64_t{32} << 30;
   int threads = 0;  // host threads of runs without checks; 0: all cores
+  /// Called after each warp instruction, in the order in which they run; one host thread then.
+  std::function<void(TraceStep const&)> trace = {};
+  /// Gets what the kernel prints (printf), in the order in which it does; empty: the log, level info.
+  std::function<void(std::string_view)> output = {};
   /// Memory accesses, copies and waits are counted as well: what Statistics has under `detailed`.
   bool statistics = false;
 };
@@ -120,17 +158,29 @@ enum class Finding : std::uint8_t {
 };
 char const* name_of(Finding finding);  // "race"
 
+/// What a report points at; what does not apply is -1, 0 or empty.
+struct CodePlace {
+  std::array<std::uint32_t, 3> cta{};
+  int warp = -1, lane = -1;
+  int line = 0;             // of the PTX text, from 1
+  std::string instruction;  // "st.global.u32 [%rd1], %r1"
+  std::string source;       // "kernel.cu:12"
+};
+
 /// What a checker found: an Error (kDevice) whose message names kernel, CTA, warp, lane, PTX line and source line, for a race
 /// both accesses and the edge that is missing.
 class Report : public Error {
  public:
-  Report(Finding finding, std::string message, std::string kernel)
+  Report(Finding finding, std::string message, std::string kernel, CodePlace place = {})
       : Error(ErrorCode::kDevice, std::move(message), std::move(kernel), name_of(finding)),
-        finding_(finding) {}
+        finding_(finding),
+        place_(std::move(place)) {}
   Finding finding() const { return finding_; }
+  CodePlace const& place() const { return place_; }
 
  private:
   Finding finding_;
+  CodePlace place_;
 };
 
 /// Runs one grid to its end. Throws a Report for what the checkers find, in `argument` the kernel, in `got` the finding.

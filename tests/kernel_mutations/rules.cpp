@@ -326,14 +326,15 @@ std::vector<Rule> const kRules = {
   {"weights four bytes off", "ld.shared.v2.f32 {*}, [*];", "ld.shared.v2.f32 {$1}, [$2+8];", kAny, {{"mqa", 0}, {"mqa", -1}},
    {}, "mqa_logits"},
   {"an MMA is dropped", "mma.sync**", "", kAny, {{"mqa", 0}, {"mqa_paged", -1}}, {}, "mqa_logits"},
-  {"no ReLU", "max.NaN.f32 *, *, 0f00000000;", "mov.f32 $1, $2;", kAny, {{"mqa", 0}, {"mqa_paged", -1}}, {}, "mqa_logits"},
+  {"no ReLU", "max.NaN.f32 *, *, 0f00000000;", "mov.f32 $1, $2;", kAny, {{"mqa", 0}, {"mqa_paged", 0}}, {}, "mqa_logits"},
   {"a ReLU that loses NaN", "max.NaN.f32 *, *, 0f00000000;", "max.f32 $1, $2, 0f00000000;", kAny, {{"mqa_hostile", 0}}, {},
    "mqa_logits"},
   {"heads of two lanes are left out", "shfl.sync.bfly.b32 *, *, 2, 31, 0xffffffff;",
    "shfl.sync.bfly.b32 $1, $2, 1, 31, 0xffffffff;", kAny, {{"mqa", 0}, {"mqa_paged", -1}}, {}, "mqa_logits"},
   {"NaN is stored", "setp.nan.f32 *, *, *;", "setp.ne.u32 $1, 0, 0;", kAny, {{"mqa_hostile"}}, {}, "mqa_logits"},
-  {"logits past a row's keys are stored", "st.global.f32 [*], *; <- or.pred *, *, *;", "and.pred $1, $2, $3;", kAny, {{"mqa", 0}, {"mqa_paged", 0}}, {},
+  {"logits past a row's keys are stored", "selp.b32 *, *, -1, *;", "mov.b32 $1, $2;", kAny, {{"mqa", 0}, {"mqa_paged", 0}}, {},
    "mqa_logits"},
+  {"the row of zeros is not written", "st.shared.u32 [*], *;", "", kReport, {{"mqa", 0}, {"mqa_paged", 0}}, {}, "mqa_logits"},
   {"a logit one column too far", "st.global.f32 [*], *;", "st.global.f32 [$1+4], $2;", kAny, {{"mqa", 0}}, {}, "mqa_logits"},
 
   // ---- changes that change nothing ----

@@ -7,8 +7,10 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "backend/emu/emu_backend.hpp"
+#include "backend/emu/launches.hpp"
 #include "backend/emu/library_texts.hpp"
 #include "base/log.hpp"
 #include "base/options.hpp"
@@ -198,6 +200,21 @@ int read_note(dw_emulator_device* device, std::int32_t index, std::uint32_t* out
   return guarded([&] { *out = device->backend.read_note(index); });
 }
 
+int run_launches_for(dw_emulator_text launches, dw_emulator_text folder, dw_emulator_array const* arrays,
+                     std::size_t num_arrays, dw_emulator_text* report) {
+  return guarded([&] {
+    static thread_local std::string last_report;
+    std::vector<LaunchArray> given;
+    for (dw_emulator_array const& array : std::span(arrays, num_arrays)) {
+      given.push_back({.name = view(array.name),
+                       .bytes = {static_cast<std::byte*>(array.data), array.bytes},
+                       .written = array.written});
+    }
+    last_report = emu::run_launches_here(view(launches), view(folder), given);
+    *report = text(last_report);
+  });
+}
+
 constexpr dw_emulator_table kTable{.version = DW_EMULATOR_VERSION,
                                    .last_error = describe_last_error,
                                    .set_log = set_log,
@@ -218,7 +235,8 @@ constexpr dw_emulator_table kTable{.version = DW_EMULATOR_VERSION,
                                    .launch = launch,
                                    .synchronize = synchronize,
                                    .set_schedule = set_schedule,
-                                   .read_note = read_note};
+                                   .read_note = read_note,
+                                   .run_launches = run_launches_for};
 
 }  // namespace
 }  // namespace deepwell

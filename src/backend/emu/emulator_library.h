@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /* To be raised with every change of this file, and of the meaning of what it passes on (notes, tensor maps, options). */
-#define DW_EMULATOR_VERSION 1
+#define DW_EMULATOR_VERSION 2
 /* The one exported function, a dw_emulator_entry. */
 #define DW_EMULATOR_SYMBOL "deepwell_emulator"
 
@@ -70,6 +70,14 @@ typedef struct dw_emulator_launch {
   void* stream;
 } dw_emulator_launch;
 
+/* Host memory behind a buffer of a launch file; read before the launches, written after them. */
+typedef struct dw_emulator_array {
+  dw_emulator_text name;
+  void* data;
+  size_t bytes;
+  uint8_t* written; /* by byte: 0 where it was never written; NULL: all are written, and nobody asks */
+} dw_emulator_array;
+
 /* The level is that of base/log.hpp: 0 error, 1 warning, 2 info, 3 debug. Must not unwind. */
 typedef void (*dw_emulator_log)(int level, dw_emulator_text message);
 
@@ -107,6 +115,10 @@ typedef struct dw_emulator_table {
 
   int (*set_schedule)(dw_emulator_device* device, uint64_t seed);
   int (*read_note)(dw_emulator_device* device, int32_t index, uint32_t* out);
+
+  /* Needs no device. The report lives until the thread's next such call. */
+  int (*run_launches)(dw_emulator_text launches, dw_emulator_text folder, dw_emulator_array const* arrays,
+                      size_t num_arrays, dw_emulator_text* report);
 } dw_emulator_table;
 
 typedef dw_emulator_table const* (*dw_emulator_entry)(void);

@@ -110,10 +110,10 @@ dw_emulator_table const& open_emulator_library() {
   return *found->second;
 }
 
-void LibraryBackend::check(int code) const {
+void check_emulator_call(dw_emulator_table const& table, int code) {
   if (code == DW_EMULATOR_OK) return;
   dw_emulator_error error{};
-  table_.last_error(&error);
+  table.last_error(&error);
   throw Error(error_code(code), std::string(view(error.message)), std::string(view(error.argument)),
               std::string(view(error.got)), std::string(view(error.expected)));
 }

@@ -19,6 +19,9 @@ std::string emulator_library_path();
 /// kUnsupported (argument: the option's name) when there is none, or none of this version.
 dw_emulator_table const& open_emulator_library();
 
+/// Throws what the thread's last call reported unless `code` is 0.
+void check_emulator_call(dw_emulator_table const& table, int code);
+
 class LibraryBackend : public Backend {
  public:
   explicit LibraryBackend(std::string_view device) : LibraryBackend(open_emulator_library(), device) {}
@@ -44,8 +47,7 @@ class LibraryBackend : public Backend {
   bool set_schedule(std::uint64_t seed) override;
 
  private:
-  /// Throws what the last call reported unless `code` is 0.
-  void check(int code) const;
+  void check(int code) const { check_emulator_call(table_, code); }
 
   dw_emulator_table const& table_;
   std::unique_ptr<dw_emulator_device, void (*)(dw_emulator_device*)> device_;

@@ -197,7 +197,8 @@ Exec bind_set(Instr& i, BindContext const& context) {
   if (i.choice[1] >= 0) throw unsupported(i, "set with a combined predicate");
   std::string const& target = i.info->parts[i.info->parts.size() - 2];
   bool const is_float = target[1] == 'f' || target[1] == 'b';
-  i.aux[4] = !is_float ? 0xffffu : format_of(i) == num::Format::kF16 ? 0x3c00u : 0x3f80u;
+  bool const wide = i.aux[2] == 0 && (target == ".u32" || target == ".s32");
+  i.aux[4] = wide ? ~0u : !is_float ? 0xffffu : format_of(i) == num::Format::kF16 ? 0x3c00u : 0x3f80u;
   return &set;
 }
 
@@ -322,15 +323,21 @@ constexpr Row kRows[] = {
      .needs = Needs::kSm90,
      .section = "9.7.7 setp",
      .bind = &bind_compare},
-    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] (.f16|.u16|.s16) .f16",
-     .operands = "d16, s16, s16, ?s1",
+    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] (.f16|.u16|.s16|.u32|.s32) .f16",
+     .operands = "dU, s16, s16, ?s1",
      .section = "9.7.7 set",
      .bind = &bind_set},
-    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] .f16x2 .f16x2",
+    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] (.f16x2|.u32|.s32) .f16x2",
      .operands = "d32, s32, s32, ?s1",
      .section = "9.7.7 set",
      .bind = &bind_set},
-    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] .bf16x2 .bf16x2",
+    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] (.bf16|.u16|.s16|.u32|.s32) .bf16",
+     .operands = "dU, s16, s16, ?s1",
+     .ptx = 78,
+     .needs = Needs::kSm90,
+     .section = "9.7.7 set",
+     .bind = &bind_set},
+    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] (.bf16x2|.u32|.s32) .bf16x2",
      .operands = "d32, s32, s32, ?s1",
      .ptx = 78,
      .needs = Needs::kSm90,

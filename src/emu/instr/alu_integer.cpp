@@ -118,8 +118,8 @@ T sum_of(T a, T b) {
 
 enum class Chain { kAdd, kSub, kMadLo, kMadHi };
 
-/// add.cc, addc, sub.cc, subc, mad.cc, madc: one carry bit a lane. sub sets it where it does not borrow, so measured on SM 9.0,
-/// where addc follows sub.cc and subc follows add.cc.
+/// add.cc, addc, sub.cc, subc, mad.cc, madc: one carry bit a lane. A subtraction is a + ~b + 1, so that it leaves
+/// and takes the opposite of a borrow: compilers mix the two in one chain (their division of 128 bits does).
 template <class T, Chain kKind, bool kReads, bool kWrites>
 Outcome chain(Warp& w, Instr const& i, Mask mask) {
   auto const* const a = source<T>(w, i.v(1));
@@ -135,18 +135,12 @@ Outcome chain(Warp& w, Instr const& i, Mask mask) {
                                  : static_cast<Unsigned>(high<T>(static_cast<T>(x), static_cast<T>(y)));
       y = static_cast<Unsigned>(c[lane]);
     }
-    Unsigned const in = kReads ? (w.carry >> lane) & 1 : 0;
-    bool flag;
-    if constexpr (kKind == Chain::kSub) {
-      Unsigned const first = x - y, borrow = kReads ? 1 - in : 0;
-      flag = x >= y && first >= borrow;
-      x = first - borrow;
-    } else {
-      Unsigned const first = x + y;
-      Unsigned const second = first + in;
-      flag = first < x || second < first;
-      x = second;
-    }
+    if constexpr (kKind == Chain::kSub) y = static_cast<Unsigned>(~y);
+    Unsigned const in = kReads ? (w.carry >> lane) & 1 : kKind == Chain::kSub ? 1 : 0;
+    Unsigned const first = x + y;
+    Unsigned const second = first + in;
+    bool const flag = first < x || second < first;
+    x = second;
     out[lane] = x;
     carry = (carry & ~(Mask{1} << lane)) | (Mask{flag} << lane);
   });

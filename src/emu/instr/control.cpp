@@ -1,6 +1,7 @@
 // Instruction family: control flow (PTX ISA 9.7.12) and the few that do nothing to data.
 #include <bit>
 
+#include "emu/instr/call.hpp"
 #include "emu/instr/lanes.hpp"
 #include "emu/run/program.hpp"
 
@@ -61,6 +62,8 @@ Outcome brx(Warp& w, Instr const& i, Mask mask) {
   return Outcome::kControl;
 }
 
+}  // namespace
+
 Outcome exit_lanes(Warp& w, Instr const&, Mask mask) {
   Fragment& here = w.fragment();
   here.lanes &= ~mask;
@@ -77,11 +80,9 @@ Outcome exit_lanes(Warp& w, Instr const&, Mask mask) {
   return Outcome::kControl;
 }
 
-Outcome trap(Warp& w, Instr const& i, Mask mask) { fail(w, i, std::countr_zero(mask), "trap"); }
+namespace {
 
-Outcome refuse_call(Warp& w, Instr const& i, Mask mask) {
-  fail(w, i, std::countr_zero(mask), "calls are not modelled (an assertion or printf in the kernel?)");
-}
+Outcome trap(Warp& w, Instr const& i, Mask mask) { fail(w, i, std::countr_zero(mask), "trap"); }
 
 Outcome nothing(Warp&, Instr const&, Mask) { return Outcome::kNext; }
 Outcome give_way(Warp&, Instr const&, Mask) { return Outcome::kYield; }
@@ -98,12 +99,6 @@ constexpr Row kRows[] = {
        return &brx;
      }},
     {.pattern = "exit", .operands = "", .section = "9.7.12 exit", .exec = &exit_lanes},
-    {.pattern = "ret [.uni]", .operands = "", .section = "9.7.12 ret", .exec = &exit_lanes},
-    {.pattern = "call [.uni]",
-     .operands = "x, ?x, x, x, x",
-     .section = "9.7.12 call",
-     .exec = &refuse_call,
-     .note = "parsed; an error when it is reached"},
     {.pattern = "trap", .operands = "", .section = "9.7.19 trap", .exec = &trap},
     {.pattern = "brkpt", .operands = "", .section = "9.7.19 brkpt", .exec = &nothing},
     {.pattern = "pmevent [.mask]", .operands = "s32", .section = "9.7.19 pmevent", .exec = &nothing},

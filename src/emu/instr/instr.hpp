@@ -132,7 +132,8 @@ struct Instr {
 /// What bind() may look at.
 struct BindContext {
   Target target;
-  int ptx_version = 0;  // 88 for .version 8.8
+  int ptx_version = 0;       // 88 for .version 8.8
+  bool in_function = false;  // in a .func
 };
 
 /// One row of the table. Aggregate-initialise with designators.
@@ -172,12 +173,14 @@ std::span<Row const> alu_integer_rows();
 std::span<Row const> alu_float_rows();
 std::span<Row const> alu_half_rows();
 std::span<Row const> alu_bits_rows();
+std::span<Row const> alu_video_rows();
 std::span<Row const> alu_compare_rows();
 std::span<Row const> alu_convert_rows();  // integers and f32/f64
 std::span<Row const> move_rows();
 std::span<Row const> ldst_rows();
 std::span<Row const> atomic_rows();
 std::span<Row const> control_rows();
+std::span<Row const> call_rows();  // call.cpp: call, ret, alloca
 std::span<Row const> barrier_rows();
 std::span<Row const> warp_rows();
 std::span<Row const> mma_rows();              // mma.cpp: floating-point formats, 16 rows

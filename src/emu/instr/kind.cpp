@@ -32,6 +32,7 @@ InstructionKind kind_of(Instr const& instr) {
     Kind kind;
   } kFamilies[] = {{alu_integer_rows, Kind::kInteger},
                    {alu_bits_rows, Kind::kInteger},
+                   {alu_video_rows, Kind::kInteger},
                    {alu_float_rows, Kind::kFloat},
                    {alu_half_rows, Kind::kFloat},
                    {alu_compare_rows, Kind::kCompare},
@@ -39,6 +40,7 @@ InstructionKind kind_of(Instr const& instr) {
                    {convert_rows, Kind::kConvert},
                    {move_rows, Kind::kMove},
                    {control_rows, Kind::kControl},
+                   {call_rows, Kind::kControl},
                    {barrier_rows, Kind::kBarrier},
                    {warp_rows, Kind::kWarp},
                    {mma_rows, Kind::kMma},

@@ -1,7 +1,9 @@
 // Compiles the rows of all families into one table and matches opcodes with them.
 #include "emu/instr/table.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 
 namespace deepwell::emu {
 namespace {
@@ -136,12 +138,12 @@ std::vector<Row const*> const& all_rows() {
   static std::vector<Row const*> const rows = [] {
     std::vector<Row const*> out;
     for (auto const family :
-         {alu_integer_rows,    alu_float_rows, alu_half_rows, alu_bits_rows,      alu_compare_rows,
-          alu_convert_rows,    move_rows,      ldst_rows,     atomic_rows,        control_rows,
-          barrier_rows,        warp_rows,      mma_rows,      mma_other_rows,     mma_sparse_rows,
-          wmma_rows,           matrix_rows,    convert_rows,  async_copy_rows,    bulk_copy_rows,
-          tensor_copy_rows,    mbarrier_rows,  fence_rows,    tensor_map_op_rows, cluster_rows,
-          grid_dependency_rows}) {
+         {alu_integer_rows,   alu_float_rows,   alu_half_rows,       alu_bits_rows, alu_video_rows,
+          alu_compare_rows,   alu_convert_rows, move_rows,           ldst_rows,     atomic_rows,
+          control_rows,       call_rows,        barrier_rows,        warp_rows,     mma_rows,
+          mma_other_rows,     mma_sparse_rows,  wmma_rows,           matrix_rows,   convert_rows,
+          async_copy_rows,    bulk_copy_rows,   tensor_copy_rows,    mbarrier_rows, fence_rows,
+          tensor_map_op_rows, cluster_rows,     grid_dependency_rows}) {
       for (Row const& row : family()) out.push_back(&row);
     }
     return out;
@@ -173,6 +175,40 @@ std::optional<std::array<std::int8_t, 16>> match(CompiledRow const& row,
   choice.fill(-1);
   if (!match_from(row, parts, 0, 1, 0, choice)) return std::nullopt;
   return choice;
+}
+
+namespace {
+
+/// Fills in `order`, the part that each item of the row takes, from `item` on.
+bool take_parts(CompiledRow const& row, std::vector<std::string> const& parts, std::size_t item,
+                std::uint32_t used, std::vector<std::string>& order) {
+  if (item == row.items.size()) return order.size() == parts.size();
+  CompiledRow::Item const& want = row.items[item];
+  for (std::size_t p = 1; p < parts.size(); ++p) {
+    if ((used >> p & 1) != 0) continue;
+    if (std::find(want.alternatives.begin(), want.alternatives.end(), parts[p]) == want.alternatives.end())
+      continue;
+    order.push_back(parts[p]);
+    if (take_parts(row, parts, item + 1, used | 1u << p, order)) return true;
+    order.pop_back();
+    break;  // the first that fits: types keep their order
+  }
+  return want.kind == CompiledRow::Item::Kind::kOptional && take_parts(row, parts, item + 1, used, order);
+}
+
+}  // namespace
+
+std::optional<std::vector<std::string>> reordered(CompiledRow const& row,
+                                                  std::vector<std::string> const& parts) {
+  if (parts.size() < 3 || parts.size() > 31) return std::nullopt;
+  std::vector<std::string> order = {parts[0]};
+  if (!take_parts(row, parts, 0, 1, order) || order == parts) return std::nullopt;
+  // The half of a product and the direction of a shift belong to the name.
+  static constexpr std::string_view kTwoWords[] = {"mul", "mad", "madc", "mul24", "mad24", "shf"};
+  bool const two_words =
+      std::find(std::begin(kTwoWords), std::end(kTwoWords), parts[0]) != std::end(kTwoWords);
+  if (two_words && order[1] != parts[1]) return std::nullopt;
+  return order;
 }
 
 int bits_of_type(std::string_view modifier) {

@@ -53,6 +53,11 @@ class Table {
 std::optional<std::array<std::int8_t, 16>> match(CompiledRow const& row,
                                                  std::vector<std::string> const& parts);
 
+/// The opcode with its modifiers in the row's order, if it has all of them and no other; ptxas takes most modifiers in any order,
+/// but types one after the other. Nothing for rows whose order is that of the text.
+std::optional<std::vector<std::string>> reordered(CompiledRow const& row,
+                                                  std::vector<std::string> const& parts);
+
 /// Width in bits of a type modifier (".f32" 32, ".pred" 1, ".f16x2" 32); 0 when it is none.
 int bits_of_type(std::string_view modifier);
 

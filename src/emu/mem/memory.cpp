@@ -46,12 +46,12 @@ std::shared_ptr<Block> make_block(std::size_t bytes, bool initialised) {
   block->owned = true;
   // calloc leaves large blocks untouched until they are used: memory is proportional to what a program touches.
   block->data = static_cast<std::byte*>(std::calloc(std::max<std::size_t>(bytes, 1), 1));
-  block->shadow = static_cast<std::uint8_t*>(std::calloc(std::max<std::size_t>(bytes, 1), 1));
-  if (block->data == nullptr || block->shadow == nullptr) {
+  if (!initialised)
+    block->shadow = static_cast<std::uint8_t*>(std::calloc(std::max<std::size_t>(bytes, 1), 1));
+  if (block->data == nullptr || (block->shadow == nullptr && !initialised)) {
     throw Error(ErrorCode::kDevice, fmt::format("emulated memory: the host has no {} bytes left", bytes),
                 "bytes", std::to_string(bytes), "an allocation that fits host memory");
   }
-  if (initialised) std::memset(block->shadow, 1, bytes);
   return block;
 }
 
@@ -102,6 +102,7 @@ std::uint64_t Memory::Impl::add(Allocation allocation) {
   if (next == 0) next = kGlobalBase;
   allocation.base = next;
   std::uint64_t const base = next;
+  used += allocation.bytes;
   next += (allocation.bytes + kGuardBytes + kAlignment - 1) / kAlignment * kAlignment;
   auto changed = std::make_shared<GlobalView>(*view);
   changed->allocations.push_back(std::move(allocation));  // bases only grow: still sorted
@@ -109,10 +110,21 @@ std::uint64_t Memory::Impl::add(Allocation allocation) {
   return base;
 }
 
-Memory::Memory() : impl_(std::make_unique<Impl>()) {}
+void Memory::Impl::require(std::uint64_t bytes) const {
+  if (bytes <= limit && used <= limit - bytes) return;
+  throw Error(ErrorCode::kDevice,
+              fmt::format("emulated memory: {} bytes wanted, {} of {} are in use", bytes, used, limit),
+              "bytes", std::to_string(bytes), fmt::format("at most {} bytes in all", limit));
+}
+
+Memory::Memory(std::uint64_t limit_bytes) : impl_(std::make_unique<Impl>()) { impl_->limit = limit_bytes; }
 Memory::~Memory() = default;
 
 std::uint64_t Memory::allocate(std::size_t bytes, std::string label) {
+  {
+    std::scoped_lock lock(impl_->mutex);
+    impl_->require(bytes);
+  }
   auto block = make_block(bytes, false);
   std::scoped_lock lock(impl_->mutex);
   return impl_->add(
@@ -123,6 +135,7 @@ std::uint64_t Memory::map(std::span<std::byte> host, std::string label) {
   auto block = std::make_shared<Block>();
   block->data = host.data();
   std::scoped_lock lock(impl_->mutex);
+  impl_->require(host.size());
   return impl_->add({.base = 0,
                      .bytes = host.size(),
                      .label = std::move(label),
@@ -140,6 +153,7 @@ void Memory::release(std::uint64_t address) {
                 fmt::format("release: {} is not the start of an allocation", changed->describe(address)),
                 "address", fmt::format("{:#x}", address), "an address that allocate or map returned");
   }
+  impl_->used -= found->bytes;
   changed->allocations.erase(found);
   impl_->view = std::move(changed);
 }
@@ -156,6 +170,14 @@ void Memory::read(std::uint64_t address, std::span<std::byte> bytes) const {
   if (bytes.empty()) return;
   auto const view = impl_->snapshot();
   std::memcpy(bytes.data(), host_range(*view, address, bytes.size(), "read").data, bytes.size());
+}
+
+void Memory::read_written(std::uint64_t address, std::span<std::uint8_t> written) const {
+  if (written.empty()) return;
+  auto const view = impl_->snapshot();
+  Range const range = host_range(*view, address, written.size(), "read");
+  for (std::size_t i = 0; i < written.size(); ++i)
+    written[i] = range.shadow == nullptr || range.shadow[i] != 0 ? 1 : 0;
 }
 
 void Memory::fill(std::uint64_t address, std::size_t bytes, std::byte value) {

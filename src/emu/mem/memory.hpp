@@ -12,7 +12,7 @@
 
 namespace deepwell::emu {
 
-/// The bytes of one allocation. `shadow` is null for mapped host memory, which counts as initialised.
+/// The bytes of one allocation. `shadow` is null for mapped host memory and variables, which count as initialised.
 struct Block {
   std::byte* data = nullptr;
   std::uint8_t* shadow = nullptr;
@@ -47,6 +47,7 @@ struct Memory::Impl {
   mutable std::mutex mutex;
   std::shared_ptr<GlobalView const> view = std::make_shared<GlobalView>();
   std::uint64_t next = 0;
+  std::uint64_t limit = 0, used = 0;  // bytes
   /// Addresses of the variables of modules that were launched on this memory. The key keeps the module's token alive.
   std::map<std::shared_ptr<void const>, std::vector<std::uint64_t>> variables;
 
@@ -55,6 +56,8 @@ struct Memory::Impl {
     return view;
   }
   std::uint64_t add(Allocation allocation);  // caller holds the lock; fills in base
+  /// Throws Error kDevice where `bytes` more are not to be had.
+  void require(std::uint64_t bytes) const;
 };
 
 std::shared_ptr<Block> make_block(std::size_t bytes, bool initialised);

@@ -2,6 +2,7 @@
 #include "emu/mem/spaces.hpp"
 
 #include "emu/mem/memory.hpp"
+#include "emu/run/calls.hpp"
 #include "emu/run/program.hpp"
 
 namespace deepwell::emu {
@@ -87,8 +88,9 @@ std::string describe_address(Cta& cta, Space space, std::uint64_t address) {
                          limit);
     }
     case Space::kLocal:
-      return fmt::format("local address {:#x} (a thread has {} bytes)", address,
-                         cta.launch->function->local_bytes);
+      return fmt::format("local address {:#x} (the kernel has {} bytes a thread{})", address,
+                         cta.launch->function->local_bytes,
+                         cta.launch->function->callees.empty() ? "" : ", functions more");
     case Space::kParam:
       return fmt::format("parameter address {:#x} (there are {} bytes)", address, cta.launch->params.size());
     default: return cta.launch->global->describe(address);
@@ -127,13 +129,13 @@ Place resolve(Warp& warp, Instr const& instr, int lane, Space space, std::uint64
       return place;
     }
     case Space::kLocal: {
-      std::size_t const each = warp.launch->function->local_bytes;
-      if (!inside(address, bytes, each)) {
+      std::size_t const used =
+          warp.calls == nullptr ? warp.local_stride : warp.calls->top[static_cast<std::size_t>(lane)];
+      if (!inside(address, bytes, used)) {
         fail_access(warp, instr, lane, space, address, bytes, access, "outside the thread's local memory");
       }
-      std::size_t const at =
-          (static_cast<std::size_t>(warp.id) * kLanes + static_cast<std::size_t>(lane)) * each + address;
-      return {cta.local.data() + at, cta.local_shadow.empty() ? nullptr : cta.local_shadow.data() + at,
+      std::size_t const at = static_cast<std::size_t>(lane) * warp.local_stride + address;
+      return {warp.local.data() + at, warp.local_shadow.empty() ? nullptr : warp.local_shadow.data() + at,
               Space::kLocal, nullptr, 0};
     }
     case Space::kParam: {

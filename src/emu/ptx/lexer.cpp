@@ -54,14 +54,15 @@ struct Lexer {
     }
   }
 
-  /// A word, dots and "::" included as long as something follows them.
+  /// A word, dots and "::" included as long as something follows them; a directive (`.reg`, `.b32`) ends at the next dot.
   Token word() {
     std::size_t const begin = at;
+    bool const is_directive = peek() == '.';
     ++at;
     for (;;) {
       if (is_word(peek())) {
         ++at;
-      } else if (peek() == '.' && is_word(peek(1))) {
+      } else if (peek() == '.' && is_word(peek(1)) && !is_directive) {
         at += 2;
       } else if (peek() == ':' && peek(1) == ':' && is_word(peek(2))) {
         at += 3;

@@ -1,4 +1,5 @@
 // Parses PTX text into the syntax tree.
+#include <algorithm>
 #include <optional>
 
 #include "base/error.hpp"
@@ -362,18 +363,16 @@ struct Parser {
       if (out.guarded) fail("an instruction after the guard");
       take();
       out.text = name;
-      if (accept(".branchtargets") || accept(".calltargets")) {
+      if (peek().is(".branchtargets") || peek().is(".calltargets")) {
         out.kind = Statement::Kind::kTargets;
+        out.is_call_list = take().is(".calltargets");
         do {
           out.operands.push_back(operand());
         } while (accept(","));
         expect(";");
       } else if (accept(".callprototype")) {
         out.kind = Statement::Kind::kPrototype;
-        while (!accept(";")) {
-          if (peek().kind == Token::Kind::kEnd) fail("\";\"");
-          take();
-        }
+        out.prototype = std::make_shared<FunctionSyntax const>(prototype());
       } else {
         out.kind = Statement::Kind::kLabel;
       }
@@ -408,6 +407,20 @@ struct Parser {
       out.push_back(declaration(true));
     } while (accept(","));
     expect(")");
+    return out;
+  }
+
+  /// `(.param .b32 _) _ (.param .b64 _);` behind .callprototype.
+  FunctionSyntax prototype() {
+    FunctionSyntax out;
+    out.line = peek().line;
+    if (peek().is("(")) out.returns = parameters();
+    out.name = word("_");
+    if (peek().is("(")) out.params = parameters();
+    while (!accept(";")) {  // .noreturn, .abi_preserve
+      if (peek().kind == Token::Kind::kEnd) fail("\";\"");
+      take();
+    }
     return out;
   }
 
@@ -450,16 +463,20 @@ struct Parser {
     while (peek().kind != Token::Kind::kEnd) {
       if (accept(";")) continue;
       if (accept(".version")) {
-        Token const& token = take();
-        std::string_view const text = token.text;
+        std::string_view const text = take().text;
         std::size_t const dot = text.find('.');
-        if (dot == std::string_view::npos || dot + 1 >= text.size()) {
+        auto const is_digit = [](char c) { return c >= '0' && c <= '9'; };
+        bool const good =
+            dot != std::string_view::npos && dot >= 1 && dot <= 2 && dot + 2 == text.size() &&
+            std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(dot), is_digit) &&
+            is_digit(text.back());
+        if (!good) {
           --at;
           fail("a version such as 8.8");
         }
-        for (char const c : text) {
-          if (c >= '0' && c <= '9') out.version = out.version * 10 + (c - '0');
-        }
+        out.version = text.back() - '0';
+        for (std::size_t i = dot, ten = 10; i-- > 0; ten *= 10)
+          out.version += static_cast<int>(ten) * (text[i] - '0');
       } else if (accept(".target")) {
         do {
           out.targets.push_back(word("a target"));
@@ -478,7 +495,10 @@ struct Parser {
         take();
         expect(";");
       } else if (accept(".alias")) {
-        fail("no .alias: function aliases are not modelled");
+        std::string const alias = word("a name");
+        expect(",");
+        out.aliases[alias] = word("a function name");
+        expect(";");
       } else if (accept(".loc")) {
         location();
       } else {

@@ -58,6 +58,12 @@ std::string print(Declaration const& declaration) {
   return out;
 }
 
+std::string print_parameters(std::vector<Declaration> const& list) {
+  std::string out = "(";
+  for (std::size_t i = 0; i < list.size(); ++i) out += (i != 0 ? ", " : "") + print(list[i]);
+  return out + ")";
+}
+
 void print_body(std::vector<Statement> const& body, std::string const& indent, std::string& out) {
   for (Statement const& statement : body) {
     switch (statement.kind) {
@@ -74,21 +80,21 @@ void print_body(std::vector<Statement> const& body, std::string const& indent, s
         out += indent + "}\n";
         break;
       case Statement::Kind::kTargets:
-        out += statement.text + ": .branchtargets " + print_list(statement.operands) + ";\n";
+        out += statement.text + (statement.is_call_list ? ": .calltargets " : ": .branchtargets ") +
+               print_list(statement.operands) + ";\n";
         break;
-      case Statement::Kind::kPrototype: out += statement.text + ": .callprototype _ ();\n"; break;
+      case Statement::Kind::kPrototype:
+        out += statement.text + ": .callprototype ";
+        if (!statement.prototype->returns.empty())
+          out += print_parameters(statement.prototype->returns) + " ";
+        out += statement.prototype->name + " " + print_parameters(statement.prototype->params) + ";\n";
+        break;
       case Statement::Kind::kLocation:
         out += fmt::format("{}.loc {} {} 0\n", indent, statement.location[0], statement.location[1]);
         break;
       case Statement::Kind::kPragma: out += fmt::format("{}.pragma \"{}\";\n", indent, statement.text); break;
     }
   }
-}
-
-std::string print_parameters(std::vector<Declaration> const& list) {
-  std::string out = "(";
-  for (std::size_t i = 0; i < list.size(); ++i) out += (i != 0 ? ", " : "") + print(list[i]);
-  return out + ")";
 }
 
 }  // namespace
@@ -144,6 +150,7 @@ std::string print(ModuleSyntax const& module) {
     print_body(function.body, "  ", out);
     out += "}\n";
   }
+  for (auto const& [name, function] : module.aliases) out += fmt::format(".alias {}, {};\n", name, function);
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,8 @@ struct Declaration {
   int line = 0;
 };
 
+struct FunctionSyntax;
+
 struct Statement {
   enum class Kind : std::uint8_t {
     kInstruction,
@@ -72,8 +75,10 @@ struct Statement {
   Term guard;
   std::vector<OperandSyntax> operands;  // kTargets: names
   Declaration declaration;
-  std::vector<Statement> body;    // kBlock
-  std::array<int, 2> location{};  // kLocation: file, line
+  std::vector<Statement> body;                      // kBlock
+  std::array<int, 2> location{};                    // kLocation: file, line
+  bool is_call_list = false;                        // kTargets: .calltargets, not .branchtargets
+  std::shared_ptr<FunctionSyntax const> prototype;  // kPrototype
 };
 
 struct FunctionSyntax {
@@ -93,6 +98,7 @@ struct ModuleSyntax {
   int address_size = 64;
   std::map<int, std::string> files;
   std::vector<Declaration> variables;
+  std::map<std::string, std::string, std::less<>> aliases;  // .alias: name, the function it stands for
   std::vector<FunctionSyntax> functions;
 };
 

@@ -22,6 +22,19 @@ void for_values(Operand& operand, F&& f) {
   for (Value& element : operand.elements) f(element);
 }
 
+/// Registers that are not the code's alone: filled in when a warp starts or a function is called.
+template <class F>
+void for_pinned(Function& function, F&& f) {
+  for (SpecialUse& use : function.specials) f(use.value);
+  for (std::vector<Passed>* const list : {&function.inputs, &function.results}) {
+    for (Passed& one : *list) {
+      if (one.value.is_register()) f(one.value);
+    }
+  }
+  if (function.frame.is_register()) f(function.frame);
+  for (auto& [value, offset] : function.frame_addresses) f(value);
+}
+
 struct Access {
   std::vector<std::uint32_t> uses, kills;  // register numbers; a kill writes every lane that executes
 };
@@ -95,11 +108,16 @@ std::vector<Block> blocks_of(Function& function, std::vector<CompiledRow const*>
   return blocks;
 }
 
-void solve(std::vector<Block>& blocks, std::size_t words) {
+/// False where it takes too long, as code may be made to.
+bool solve(std::vector<Block>& blocks, std::size_t words) {
+  constexpr std::uint64_t kMostWork = 2'000'000'000;  // words looked at
+  std::uint64_t work = 0;
   for (bool changed = true; changed;) {
     changed = false;
     for (std::size_t b = blocks.size(); b-- > 0;) {
       Block& block = blocks[b];
+      work += (block.next.size() + 1) * words;
+      if (work > kMostWork) return false;
       for (std::uint32_t const next : block.next) {
         for (std::size_t w = 0; w < words; ++w) block.out[w] |= blocks[next].in[w];
       }
@@ -110,6 +128,7 @@ void solve(std::vector<Block>& blocks, std::size_t words) {
       }
     }
   }
+  return true;
 }
 
 }  // namespace
@@ -118,8 +137,8 @@ void share_registers(Function& function, std::vector<CompiledRow const*> const& 
   std::uint32_t const count = function.register_count;
   std::size_t const words = (count + 63) / 64;
   std::vector<Block> blocks = blocks_of(function, rows, words);
-  if (blocks.size() * words > 64'000'000) return;  // an absurdly large function keeps one place a register
-  solve(blocks, words);
+  if (blocks.size() * words > 16'000'000) return;  // an absurdly large function keeps one place a register
+  if (!solve(blocks, words)) return;
 
   struct Life {
     std::uint32_t begin = ~0u, end = 0;
@@ -158,10 +177,10 @@ void share_registers(Function& function, std::vector<CompiledRow const*> const& 
   for (std::uint32_t k = 1; k < count; ++k) {
     if (test(blocks[0].in, k)) pin(k);
   }
-  for (SpecialUse const& use : function.specials) {
-    pin(use.value.index);
-    lives[use.value.index].bits = use.value.bits;
-  }
+  for_pinned(function, [&](Value const& value) {
+    pin(value.index);
+    lives[value.index].bits = value.bits;
+  });
 
   // Linear scan: a place is free again after the last instruction that touches its register, never within it.
   std::vector<std::uint32_t> order;
@@ -203,7 +222,11 @@ void share_registers(Function& function, std::vector<CompiledRow const*> const& 
     for (Operand& operand : instr.ops) for_values(operand, move);
     move(instr.guard);
   }
-  for (SpecialUse& use : function.specials) move(use.value);
+  for_pinned(function, move);
+  for (CallSite& site : function.calls) {
+    for (Passed& one : site.results) move(one.value);
+    for (Passed& one : site.arguments) move(one.value);
+  }
   function.register_bytes = bytes;
   function.register_count = slots;
 }

@@ -1,14 +1,18 @@
 // Turns a syntax tree into a module that is ready to run.
 #include "emu/run/decode.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "emu/instr/table.hpp"
 #include "emu/run/allocate.hpp"
+#include "emu/run/link.hpp"
 
 namespace deepwell::emu {
 namespace {
@@ -79,6 +83,16 @@ struct Symbol {
   Space space = Space::kGlobal;
   std::uint64_t address = 0;   // shared, local, param
   std::uint32_t variable = 0;  // global, const
+  std::uint32_t bytes = 0;     // local: of an argument or a result of calls
+  bool is_dynamic = false;     // shared, in a function: where it lies depends on the kernel
+};
+
+/// What is known of a function before any is decoded.
+struct Callable {
+  ptx::FunctionSyntax const* syntax = nullptr;
+  Function* decoded = nullptr;
+  Builtin builtin = Builtin::kNone;
+  std::vector<std::uint32_t> result_bytes, input_bytes;
 };
 
 struct RegisterRange {
@@ -93,6 +107,7 @@ struct Scope {
   std::unordered_map<std::string, int> declared;          // plain registers: bits
   std::unordered_map<std::string, std::uint32_t> labels;
   std::unordered_map<std::string, Statement const*> tables;
+  std::unordered_map<std::string, ptx::FunctionSyntax const*> prototypes;
   std::unordered_map<std::string, Symbol> symbols;
 };
 
@@ -115,6 +130,9 @@ void collect_names(std::vector<Statement> const& body, std::unordered_set<std::s
 }
 
 struct Decoder {
+  Decoder(ptx::ModuleSyntax const& from, Module::Impl& to)
+      : syntax(from), module(to), context{to.target, from.version} {}
+
   ptx::ModuleSyntax const& syntax;
   Module::Impl& module;
   BindContext context;
@@ -123,6 +141,12 @@ struct Decoder {
   std::unordered_map<std::string, std::uint32_t> opcode_ids;
   std::map<std::tuple<int, std::uint64_t>, std::uint32_t> pool_numbers;
   std::map<std::tuple<int, std::uint32_t, std::int64_t>, std::uint32_t> pool_variables;
+  std::vector<Callable> callables;
+  std::unordered_map<std::string, std::uint32_t> callable_numbers;
+  std::vector<bool> address_taken;
+  // Shared memory that functions use has the same place in every kernel that calls functions.
+  std::unordered_map<std::string, Symbol> shared_of_functions;
+  std::uint32_t shared_of_functions_bytes = 0, dynamic_shared_alignment = 16;
 
   // Of the function being decoded:
   Function* function = nullptr;
@@ -130,7 +154,8 @@ struct Decoder {
   std::vector<Pending> pending;
   std::vector<CompiledRow const*> function_rows;  // by pc
   std::array<int, 2> location{};
-  std::map<std::pair<Special, int>, Value> special_values;
+  std::map<std::tuple<Special, int, std::uint64_t>, Value> special_values;
+  std::map<std::pair<std::uint64_t, int>, Value> frame_values;
 
   [[noreturn]] void fail(int line, ErrorCode code, std::string const& what) const {
     throw Error(code, fmt::format("{}:{}: {}", module.source_name, line, what),
@@ -225,13 +250,40 @@ struct Decoder {
     return nullptr;
   }
 
-  Value special(std::pair<Special, int> const& which, int bits) {
-    auto const [entry, is_new] = special_values.try_emplace({which.first, bits}, Value{});
+  Value special(Special which, int bits, std::uint64_t addend = 0) {
+    auto const [entry, is_new] = special_values.try_emplace({which, bits, addend}, Value{});
     if (is_new) {
       entry->second = new_register("a special register", bits);
-      function->specials.push_back({which.first, entry->second});
+      function->specials.push_back({which, entry->second, addend});
     }
     return entry->second;
+  }
+
+  /// A register of a function that holds the address of its frame.
+  Value frame() {
+    if (!function->frame.exists()) function->frame = new_register("the frame", 64);
+    return function->frame;
+  }
+  /// One that holds an address in it.
+  Value frame_address(std::uint64_t offset, int bits) {
+    auto const [entry, is_new] = frame_values.try_emplace({offset, bits}, Value{});
+    if (is_new) {
+      entry->second = new_register("an address in the frame", bits);
+      function->frame_addresses.emplace_back(entry->second, offset);
+    }
+    return entry->second;
+  }
+
+  std::optional<std::uint32_t> find_callable(std::string name) const {
+    if (auto const alias = syntax.aliases.find(name); alias != syntax.aliases.end()) name = alias->second;
+    auto const found = callable_numbers.find(name);
+    if (found == callable_numbers.end()) return std::nullopt;
+    return found->second;
+  }
+  /// What a pointer to the function holds; the function is linked wherever there are indirect calls.
+  std::uint64_t pointer_to(std::uint32_t callable) {
+    address_taken[callable] = true;
+    return kFunctionWindow + 16 * (std::uint64_t{callable} + 1);
   }
 
   // ---- operands ---------------------------------------------------------------------------------------------------
@@ -313,7 +365,7 @@ struct Decoder {
                  .offset = constant(0, bits).offset,
                  .index = 0};
         } else {
-          out = special(known->second, bits);
+          out = special(known->second.first, bits);
         }
         out.negated = term.negated;
         return {};
@@ -326,8 +378,22 @@ struct Decoder {
         if (symbol->space == Space::kGlobal || symbol->space == Space::kConst) {
           out = variable_address(symbol->variable, addend, bits);
         } else {
-          out = constant(symbol->address + static_cast<std::uint64_t>(addend), bits);
+          std::uint64_t const address = symbol->address + static_cast<std::uint64_t>(addend);
+          if (function->is_entry || (symbol->space != Space::kLocal && !symbol->is_dynamic)) {
+            out = constant(address, bits);
+          } else {
+            out = symbol->is_dynamic ? special(Special::kDynamicShared, bits, address)
+                                     : frame_address(address, bits);
+          }
         }
+        return {};
+      }
+      if (auto const callable = find_callable(term.name)) {
+        if (want.is_destination || addend != 0 || (want.bits != 0 && want.bits != 64))
+          return fmt::format("the address of {} cannot be used here", term.name);
+        if (callables[*callable].builtin != Builtin::kNone)
+          return fmt::format("a pointer to {} is not modelled", term.name);
+        out = constant(pointer_to(*callable), 64);
         return {};
       }
       if (term.name[0] == '%')
@@ -366,8 +432,15 @@ struct Decoder {
     out.displacement = in.displacement;
     Operand scratch;
     std::string reason;
+    Symbol const* const symbol =
+        in.term.kind == Term::Kind::kName && !function->is_entry ? find_symbol(scope, in.term.name) : nullptr;
     if (in.term.kind == Term::Kind::kInteger) {
       out.value = constant(in.term.bits, 64);
+    } else if (symbol != nullptr && symbol->space == Space::kLocal &&
+               !find_register(scope, in.term.name).exists()) {
+      out.value = frame();
+      out.displacement += static_cast<std::int64_t>(symbol->address);
+      out.symbol_space = Space::kLocal;
     } else {
       reason = resolve_term(scope, in.term, 0, {}, out.value, out);
       if (!reason.empty()) return reason;
@@ -541,11 +614,21 @@ struct Decoder {
     if (is_new) module.opcodes.push_back(info.opcode);
     info.opcode_id = id->second;
     instr.info = &info;
+    if (info.parts[0] == "call") return decode_call(from, instr);
 
     std::vector<CompiledRow> const* const rows = Table::instance().find(info.parts[0]);
     if (rows == nullptr) {
       fail(statement.line, ErrorCode::kUnsupported,
            fmt::format("`{}`: {} is no instruction that is modelled", info.text, info.parts[0]));
+    }
+    if (std::none_of(rows->begin(), rows->end(),
+                     [&](CompiledRow const& row) { return match(row, info.parts); })) {
+      for (CompiledRow const& row : *rows) {
+        auto order = reordered(row, info.parts);
+        if (!order) continue;
+        info.parts = std::move(*order);
+        break;
+      }
     }
     std::string reason = fmt::format("no form of {} with these modifiers is modelled", info.parts[0]);
     int best = 0;  // how far the best row got: 1 modifiers, 2 operands
@@ -580,24 +663,162 @@ struct Decoder {
       attempt.rendezvous = row.row->rendezvous;
       attempt.is_mma = info.parts[0] == "mma" || info.parts[0] == "wgmma";
       attempt.exec = row.row->bind != nullptr ? row.row->bind(attempt, context) : row.row->exec;
-      if (statement.guarded) {
-        Operand scratch;
-        std::string const bad = resolve_term(from.scope, statement.guard, 0,
-                                             {.bits = 1, .wider = false, .is_destination = false, .type = {}},
-                                             attempt.guard, scratch);
-        if (!bad.empty())
-          fail(statement.line, ErrorCode::kBadArgument, fmt::format("guard of `{}`: {}", info.text, bad));
-      }
+      resolve_guard(from, attempt);
       return attempt;
     }
     fail(statement.line, ErrorCode::kUnsupported, fmt::format("`{}`: {}", info.text, reason));
   }
 
+  /// The Passed of an element of a call's lists; `bytes` is what the callee says, 0 when that is not known.
+  Passed passed(Scope* scope, OperandSyntax const& element, std::uint32_t bytes, bool is_result,
+                Operand& values) {
+    Passed out;
+    auto const bad = [&](std::string const& what) { return Error(ErrorCode::kBadArgument, what); };
+    if (element.kind != OperandSyntax::Kind::kTerm) throw bad("an element of a list is a name or a number");
+    Term const& term = element.term;
+    bool const is_name = term.kind == Term::Kind::kName;
+    if (is_name && term.name != "_" && !find_register(scope, term.name).exists()) {
+      if (Symbol const* const symbol = find_symbol(scope, term.name);
+          symbol != nullptr && symbol->space == Space::kLocal) {
+        if (bytes != 0 && bytes != symbol->bytes)
+          throw bad(
+              fmt::format("{} has {} bytes, the callee's parameter {}", term.name, symbol->bytes, bytes));
+        out.in_memory = true;
+        out.offset = static_cast<std::uint32_t>(symbol->address);
+        out.bytes = symbol->bytes;
+        return out;
+      }
+    }
+    Operand scratch;
+    std::string const reason = resolve_term(
+        scope, term, element.displacement,
+        {.bits = static_cast<int>(8 * bytes), .wider = true, .is_destination = is_result, .type = {}},
+        out.value, scratch);
+    if (!reason.empty()) throw bad(reason);
+    if (scratch.special != 0) throw bad("a clock is no argument");
+    out.bytes = bytes != 0 ? bytes : out.value.bits / 8u;
+    values.elements.push_back(out.value);
+    return out;
+  }
+
+  /// call (results), function, (arguments), prototype: operands are results in registers, the callee, arguments in registers.
+  Instr decode_call(Pending const& from, Instr instr) {
+    Statement const& statement = *from.statement;
+    auto const bad = [&](std::string const& what) {
+      fail(statement.line, ErrorCode::kBadArgument, fmt::format("`{}`: {}", instr.info->text, what));
+    };
+    CompiledRow const& row = Table::instance().find("call")->front();
+    auto const choice = match(row, instr.info->parts);
+    if (!choice)
+      fail(statement.line, ErrorCode::kUnsupported,
+           fmt::format("`{}`: no form of call with these modifiers is modelled", instr.info->text));
+    instr.choice = *choice;
+    instr.row = row.row;
+    instr.exec = row.row->exec;
+    instr.ops.resize(3);
+    instr.ops[0].kind = instr.ops[2].kind = Operand::Kind::kVector;
+    function_rows.push_back(&row);
+
+    std::vector<OperandSyntax> const& given = statement.operands;
+    std::size_t at = 0;
+    auto const list = [&]() -> std::vector<OperandSyntax> {
+      bool const is = at < given.size() && given[at].kind == OperandSyntax::Kind::kGroup;
+      return is ? given[at++].elements : std::vector<OperandSyntax>();
+    };
+    std::vector<OperandSyntax> const results = list();
+    if (at == given.size() || given[at].kind != OperandSyntax::Kind::kTerm ||
+        given[at].term.kind != Term::Kind::kName)
+      bad("a function or a register belongs here");
+    std::string const callee = given[at++].term.name;
+    std::vector<OperandSyntax> const arguments = list();
+    CallSite site;
+    Callable form;
+    Value const target = find_register(from.scope, callee);
+    if (target.exists()) {
+      if (target.bits != 64) bad(fmt::format("{} has {} bits, 64 are needed", callee, int{target.bits}));
+      if (at == given.size()) bad("a prototype or a list of targets belongs behind an indirect call");
+      site.is_indirect = function->calls_indirectly = true;
+      instr.ops[1].kind = Operand::Kind::kValue;
+      instr.ops[1].value = target;
+      form = form_of(from.scope, given[at++].term.name, site, bad);
+    } else {
+      auto const number = find_callable(callee);
+      if (!number) bad(fmt::format("{} is not declared", callee));
+      form = callables[*number];
+      instr.ops[1].kind = Operand::Kind::kName;
+      site.function = *number;
+      site.builtin = form.builtin;
+      if (form.builtin == Builtin::kNone && !form.syntax->has_body) {
+        fail(statement.line, ErrorCode::kUnsupported,
+             fmt::format("`{}`: {} is not in this text, and no function of the runtime that is modelled",
+                         instr.info->text, callee));
+      }
+    }
+    if (at != given.size()) bad("too many operands");
+    if (results.size() != form.result_bytes.size() || arguments.size() != form.input_bytes.size()) {
+      bad(fmt::format("{} results and {} arguments, the function has {} and {}", results.size(),
+                      arguments.size(), form.result_bytes.size(), form.input_bytes.size()));
+    }
+    try {
+      for (std::size_t k = 0; k < results.size(); ++k)
+        site.results.push_back(passed(from.scope, results[k], form.result_bytes[k], true, instr.ops[0]));
+      for (std::size_t k = 0; k < arguments.size(); ++k)
+        site.arguments.push_back(passed(from.scope, arguments[k], form.input_bytes[k], false, instr.ops[2]));
+    } catch (Error const& error) {
+      bad(error.what());
+    }
+    instr.aux[0] = static_cast<std::uint32_t>(function->calls.size());
+    function->calls.push_back(std::move(site));
+    resolve_guard(from, instr);
+    return instr;
+  }
+
+  /// The parameters that a .callprototype or the first of .calltargets has.
+  template <class Bad>
+  Callable form_of(Scope* scope, std::string const& name, CallSite& site, Bad const& bad) {
+    for (; scope != nullptr; scope = scope->parent) {
+      if (auto const found = scope->prototypes.find(name); found != scope->prototypes.end()) {
+        Callable out;
+        out.result_bytes = sizes_of(found->second->returns);
+        out.input_bytes = sizes_of(found->second->params);
+        return out;
+      }
+      auto const table = scope->tables.find(name);
+      if (table == scope->tables.end() || !table->second->is_call_list) continue;
+      for (OperandSyntax const& one : table->second->operands) {
+        auto const number = find_callable(one.term.name);
+        if (!number) bad(fmt::format("the target {} is not declared", one.term.name));
+        pointer_to(*number);
+        site.targets.push_back(*number);
+      }
+      return callables[site.targets.at(0)];
+    }
+    bad(fmt::format("there is no prototype {}", name));
+    return {};
+  }
+
+  void resolve_guard(Pending const& from, Instr& instr) {
+    Statement const& statement = *from.statement;
+    if (!statement.guarded) return;
+    Operand scratch;
+    std::string const reason =
+        resolve_term(from.scope, statement.guard, 0,
+                     {.bits = 1, .wider = false, .is_destination = false, .type = {}}, instr.guard, scratch);
+    if (!reason.empty())
+      fail(statement.line, ErrorCode::kBadArgument,
+           fmt::format("guard of `{}`: {}", instr.info->text, reason));
+  }
+
   // ---- declarations -----------------------------------------------------------------------------------------------
 
-  static std::uint64_t bytes_of(ptx::Declaration const& declaration, ptx::Declarator const& name) {
-    std::uint64_t bytes = static_cast<std::uint64_t>(bits_of_type(declaration.type)) / 8 *
-                          static_cast<std::uint64_t>(declaration.vector);
+  std::uint64_t bytes_of(ptx::Declaration const& declaration, ptx::Declarator const& name) const {
+    int const bits = bits_of_type(declaration.type);
+    if (bits < 8) {
+      fail(declaration.line, ErrorCode::kUnsupported,
+           fmt::format("{} variables of type {} are not modelled", declaration.space, declaration.type));
+    }
+    std::uint64_t bytes =
+        static_cast<std::uint64_t>(bits) / 8 * static_cast<std::uint64_t>(declaration.vector);
     for (std::uint64_t const dim : name.dims) {
       if (dim != 0 && bytes > (std::uint64_t{1} << 32) / dim) return std::uint64_t{1} << 40;
       bytes *= dim;
@@ -631,7 +852,8 @@ struct Decoder {
       if (at + bytes > 512 * 1024)
         fail(declaration.line, ErrorCode::kUnsupported, "more than 512 KiB of local memory a thread");
       function->local_bytes = static_cast<std::uint32_t>(at + bytes);
-      scope.symbols[name.name] = {Space::kLocal, at, 0};
+      function->local_alignment = std::max(function->local_alignment, alignment_of(declaration));
+      scope.symbols[name.name] = {Space::kLocal, at, 0, static_cast<std::uint32_t>(bytes), false};
     }
   }
 
@@ -646,7 +868,9 @@ struct Decoder {
           }
           break;
         case Statement::Kind::kTargets: scope->tables[statement.text] = &statement; break;
-        case Statement::Kind::kPrototype: break;
+        case Statement::Kind::kPrototype:
+          scope->prototypes[statement.text] = statement.prototype.get();
+          break;
         case Statement::Kind::kPragma: break;
         case Statement::Kind::kLocation: location = statement.location; break;
         case Statement::Kind::kBlock: {
@@ -682,13 +906,14 @@ struct Decoder {
       if (at + bytes > 1024 * 1024)
         fail(declaration.line, ErrorCode::kUnsupported, "more than 1 MiB of static shared memory");
       function->static_shared_bytes = static_cast<std::uint32_t>(at + bytes);
-      scope.symbols[name.name] = {Space::kShared, kSharedBase + at, 0};
+      scope.symbols[name.name] = {Space::kShared, kSharedBase + at, 0, 0, false};
     }
   }
 
-  void put(std::vector<std::byte>& bytes, std::uint64_t at, std::uint64_t value, unsigned width, int line) {
-    if (at + width > bytes.size()) fail(line, ErrorCode::kBadArgument, "more initialisers than elements");
-    for (unsigned i = 0; i < width; ++i) bytes[at + i] = static_cast<std::byte>(value >> (8 * i));
+  void put(Variable& variable, std::uint64_t at, std::uint64_t value, unsigned width, int line) {
+    if (at + width > variable.bytes) fail(line, ErrorCode::kBadArgument, "more initialisers than elements");
+    if (variable.initial.size() < at + width) variable.initial.resize(at + width);
+    for (unsigned i = 0; i < width; ++i) variable.initial[at + i] = static_cast<std::byte>(value >> (8 * i));
   }
   void initialize(Variable& variable, ptx::Initializer const& initializer, std::uint64_t& at, unsigned width,
                   bool is_float, int line) {
@@ -699,16 +924,16 @@ struct Decoder {
     }
     Term const& term = initializer.term;
     switch (term.kind) {
-      case Term::Kind::kInteger: put(variable.initial, at, term.bits, width, line); break;
+      case Term::Kind::kInteger: put(variable, at, term.bits, width, line); break;
       case Term::Kind::kFloat32:
-        put(variable.initial, at,
+        put(variable, at,
             width == 8 ? std::bit_cast<std::uint64_t>(
                              double{std::bit_cast<float>(static_cast<std::uint32_t>(term.bits))})
                        : term.bits,
             width, line);
         break;
       case Term::Kind::kFloat64:
-        put(variable.initial, at,
+        put(variable, at,
             width == 4 && is_float
                 ? std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(term.bits)))
                 : term.bits,
@@ -716,13 +941,18 @@ struct Decoder {
         break;
       case Term::Kind::kName: {
         Symbol const* const symbol = find_symbol(&globals, term.name);
+        auto const callable = find_callable(term.name);
+        if (symbol == nullptr && callable && initializer.addend == 0 && width == 8) {
+          put(variable, at, pointer_to(*callable), width, line);
+          break;
+        }
         if (symbol == nullptr || (symbol->space != Space::kGlobal && symbol->space != Space::kConst)) {
           fail(line, ErrorCode::kUnsupported,
                fmt::format("the initialiser {} is no variable before this one", term.name));
         }
         if (width != 8)
           fail(line, ErrorCode::kUnsupported, "an address in an initialiser that is not 64 bits wide");
-        put(variable.initial, at, 0, width, line);
+        put(variable, at, 0, width, line);
         variable.fixups.push_back({at, symbol->variable, initializer.addend, width});
         break;
       }
@@ -743,12 +973,11 @@ struct Decoder {
              fmt::format("the variable {} of type {} is not modelled", name.name, declaration.type));
       }
       scope.symbols[name.name] = {variable.constant ? Space::kConst : Space::kGlobal, 0,
-                                  static_cast<std::uint32_t>(module.variables.size())};
+                                  static_cast<std::uint32_t>(module.variables.size()), 0, false};
       if (name.has_initializer) {
         variable.has_initializer = true;
         if (variable.bytes == 0 && name.initializer.is_list)
           variable.bytes = element * name.initializer.list.size();
-        variable.initial.resize(variable.bytes);
         std::uint64_t at = 0;
         initialize(variable, name.initializer, at, static_cast<unsigned>(element), declaration.type[1] == 'f',
                    declaration.line);
@@ -759,9 +988,61 @@ struct Decoder {
 
   // ---- functions --------------------------------------------------------------------------------------------------
 
+  std::vector<std::uint32_t> sizes_of(std::vector<ptx::Declaration> const& list) {
+    std::vector<std::uint32_t> out;
+    for (ptx::Declaration const& one : list) {
+      std::uint64_t const bits = static_cast<std::uint64_t>(bits_of_type(one.type));
+      std::uint64_t const bytes = bits == 1 ? 4 : bytes_of(one, one.names.at(0));
+      if (bytes > 64 * 1024) fail(one.line, ErrorCode::kUnsupported, "more than 64 KiB of parameters");
+      out.push_back(static_cast<std::uint32_t>(bytes));
+    }
+    return out;
+  }
+
+  /// Parameters of a function: registers, or memory of its frame.
+  void declare_passed(Scope& scope, std::vector<ptx::Declaration> const& from, std::vector<Passed>& to) {
+    std::vector<std::uint32_t> const sizes = sizes_of(from);
+    for (std::size_t k = 0; k < from.size(); ++k) {
+      std::string const& name = from[k].names.at(0).name;
+      Passed one;
+      one.bytes = sizes[k];
+      if (from[k].space == ".reg") {
+        declare_registers(scope, from[k]);
+        one.value = find_register(&scope, name);
+      } else {
+        declare_local(scope, from[k]);
+        one.in_memory = true;
+        one.offset = static_cast<std::uint32_t>(scope.symbols.at(name).address);
+      }
+      to.push_back(one);
+    }
+  }
+
+  static bool calls_something(std::vector<Statement> const& body) {
+    return std::any_of(body.begin(), body.end(), [](Statement const& statement) {
+      return statement.text.starts_with("call") || calls_something(statement.body);
+    });
+  }
+
+  void declare_kernel_parameters(Scope& scope, ptx::FunctionSyntax const& from) {
+    for (ptx::Declaration const& parameter : from.params) {
+      ptx::Declarator const& name = parameter.names.at(0);
+      std::uint64_t const bytes = bytes_of(parameter, name);
+      std::uint64_t const at = align_up(function->param_bytes, alignment_of(parameter));
+      if (at + bytes > 64 * 1024)
+        fail(parameter.line, ErrorCode::kUnsupported, "more than 64 KiB of parameters");
+      function->parameters.push_back(
+          {name.name, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(bytes)});
+      function->param_bytes = static_cast<std::uint32_t>(at + bytes);
+      scope.symbols[name.name] = {Space::kParam, at, 0, 0, false};
+    }
+  }
+
   void decode_function(ptx::FunctionSyntax const& from) {
     Function& out = module.functions.emplace_back();
     function = &out;
+    context.in_function = !from.is_entry;
+    frame_values.clear();
     scopes.clear();
     pending.clear();
     function_rows.clear();
@@ -781,16 +1062,13 @@ struct Decoder {
 
     Scope& scope = scopes.emplace_back();
     scope.parent = &globals;
-    for (ptx::Declaration const& parameter : from.params) {
-      ptx::Declarator const& name = parameter.names.at(0);
-      std::uint64_t const bytes = bytes_of(parameter, name);
-      std::uint64_t const at = align_up(out.param_bytes, alignment_of(parameter));
-      if (at + bytes > 64 * 1024)
-        fail(parameter.line, ErrorCode::kUnsupported, "more than 64 KiB of parameters");
-      out.parameters.push_back(
-          {name.name, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(bytes)});
-      out.param_bytes = static_cast<std::uint32_t>(at + bytes);
-      scope.symbols[name.name] = {Space::kParam, at, 0};
+    bool const links = !from.is_entry || calls_something(from.body);
+    if (links) out.static_shared_bytes = shared_of_functions_bytes;
+    if (from.is_entry) {
+      declare_kernel_parameters(scope, from);
+    } else {
+      declare_passed(scope, from.returns, out.results);
+      declare_passed(scope, from.params, out.inputs);
     }
 
     std::unordered_set<std::string> used;
@@ -802,35 +1080,96 @@ struct Decoder {
         bool const is_open = !name.dims.empty() && name.dims[0] == 0;
         if (declaration->linkage == ".extern" || is_open) {
           dynamic.emplace_back(declaration, &name);
+          if (!from.is_entry) scope.symbols[name.name] = {Space::kShared, 0, 0, 0, true};
+        } else if (auto const placed = shared_of_functions.find(name.name);
+                   links && placed != shared_of_functions.end()) {
+          scope.symbols[name.name] = placed->second;
         } else {
           ptx::Declaration one = *declaration;
           one.names = {name};
           place_shared(scope, one);
+          if (!from.is_entry) shared_of_functions[name.name] = scope.symbols.at(name.name);
         }
       }
     }
     walk(from.body, &scope);
+    if (!from.is_entry) shared_of_functions_bytes = std::exchange(out.static_shared_bytes, 0);
+    if (links && syntax.functions.size() > 1 && !dynamic.empty())
+      out.dynamic_shared_alignment = dynamic_shared_alignment;
     for (auto const& [declaration, name] : dynamic) {
       out.dynamic_shared_alignment =
           std::max({out.dynamic_shared_alignment, alignment_of(*declaration), 16u});
     }
     for (auto const& [declaration, name] : dynamic) {
+      if (!from.is_entry) break;
       scope.symbols[name->name] = {
-          Space::kShared, kSharedBase + align_up(out.static_shared_bytes, out.dynamic_shared_alignment), 0};
+          Space::kShared, kSharedBase + align_up(out.static_shared_bytes, out.dynamic_shared_alignment), 0, 0,
+          false};
     }
 
     Statement last;
     last.kind = Statement::Kind::kInstruction;
-    last.text = "exit";
+    last.text = from.is_entry ? "exit" : "ret";
     last.line = pending.empty() ? from.line : pending.back().statement->line;
     pending.push_back({&last, &scope, location});
     out.code.reserve(pending.size());
     for (Pending const& one : pending) out.code.push_back(decode_instruction(one));
     share_registers(out, function_rows);
-    if (out.is_entry) module.entries[out.name] = &out;
+  }
+
+  void declare_functions() {
+    for (ptx::FunctionSyntax const& one : syntax.functions) {
+      if (one.is_entry) continue;
+      auto const [entry, is_new] =
+          callable_numbers.try_emplace(one.name, static_cast<std::uint32_t>(callables.size()));
+      if (is_new) {
+        callables.emplace_back();
+        module.function_names.push_back(one.name);
+      }
+      Callable& callable = callables[entry->second];
+      if (callable.syntax != nullptr && !one.has_body) continue;
+      callable.syntax = &one;
+      callable.result_bytes = sizes_of(one.returns);
+      callable.input_bytes = sizes_of(one.params);
+      if (one.has_body) continue;
+      std::vector<std::uint32_t> const wide(callable.input_bytes.size(), 8);
+      if (one.name == "vprintf" && callable.input_bytes == wide && wide.size() == 2)
+        callable.builtin = Builtin::kPrintf;
+      if (one.name == "__assertfail" && callable.input_bytes == std::vector<std::uint32_t>{8, 8, 4, 8, 8})
+        callable.builtin = Builtin::kAssertFail;
+    }
+    address_taken.assign(callables.size(), false);
+    for (ptx::Declaration const& declaration : syntax.variables) {
+      if (declaration.space == ".shared")
+        dynamic_shared_alignment = std::max(dynamic_shared_alignment, alignment_of(declaration));
+    }
+  }
+
+  void decode_functions() {
+    for (Callable& one : callables) {
+      if (!one.syntax->has_body) continue;
+      decode_function(*one.syntax);
+      one.decoded = function;
+    }
+    std::vector<Function const*> decoded;
+    for (Callable const& one : callables) decoded.push_back(one.decoded);
+    std::vector<Function*> kernels;
+    for (ptx::FunctionSyntax const& one : syntax.functions) {
+      if (!one.is_entry || !one.has_body) continue;
+      decode_function(one);
+      kernels.push_back(function);
+    }
+    for (Function* kernel : kernels) {
+      if (std::any_of(kernel->calls.begin(), kernel->calls.end(),
+                      [](CallSite const& site) { return site.builtin == Builtin::kNone; })) {
+        kernel = &module.functions.emplace_back(link(*kernel, decoded, address_taken));
+      }
+      module.entries[kernel->name] = kernel;
+    }
   }
 
   void run() {
+    declare_functions();
     for (ptx::Declaration const& declaration : syntax.variables) {
       if (declaration.space == ".shared") {
         shared_declarations.push_back(&declaration);
@@ -845,9 +1184,7 @@ struct Decoder {
              fmt::format("{} variables of a module are not modelled", declaration.space));
       }
     }
-    for (ptx::FunctionSyntax const& one : syntax.functions) {
-      if (one.is_entry && one.has_body) decode_function(one);
-    }
+    decode_functions();
   }
 };
 
@@ -878,8 +1215,7 @@ std::unique_ptr<Module::Impl> decode(ptx::ModuleSyntax const& syntax, Profile co
            module->source_name, to_string(module->target), to_string(chip));
   DW_CHECK(syntax.address_size == 64, kUnsupported, "{}: addresses of {} bits are not modelled",
            module->source_name, syntax.address_size);
-  Decoder decoder{syntax, *module, {module->target, syntax.version}, {}, {}, {}, {}, {}, nullptr, {}, {}, {},
-                  {},     {}};
+  Decoder decoder(syntax, *module);
   decoder.run();
   return module;
 }

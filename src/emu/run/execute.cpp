@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "emu/instr/table.hpp"
+#include "emu/run/calls.hpp"
 #include "emu/run/observe.hpp"
 
 namespace deepwell::emu {
@@ -101,11 +103,55 @@ bool pick(Warp& warp) {
   return false;
 }
 
+std::vector<OperandRule> const& operand_rules(Instr const& instr) {
+  static std::vector<OperandRule> const none;
+  auto const* const rows = Table::instance().find(instr.info->parts[0]);
+  if (rows == nullptr) return none;
+  for (CompiledRow const& row : *rows) {
+    if (row.row == instr.row) return row.operands;
+  }
+  return none;
+}
+
+void add_result(Warp const& warp, Value const& value, TraceStep& step) {
+  if (!value.is_register()) return;
+  TraceStep::Result result{.name = warp.function->register_names[value.number],
+                           .bits = value.bits,
+                           .values = {},
+                           .undefined = warp.check ? warp.poison_of(value) & step.lanes : 0};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    auto const l = static_cast<std::size_t>(lane);
+    result.values[l] = value.bits == 128 ? warp.s128(value)[lane].lo : warp.lane_of(value, lane);
+  }
+  step.results.push_back(std::move(result));
+}
+
+/// Options::trace for an instruction that `mask` has executed.
+void trace(Warp const& warp, Instr const& instr, Mask mask) {
+  TraceStep step{.launch = warp.launch->index,
+                 .cta = warp.cta->id,
+                 .warp = warp.id,
+                 .lanes = mask,
+                 .line = instr.info->line,
+                 .instruction = instr.info->text,
+                 .results = {}};
+  std::vector<OperandRule> const& rules = operand_rules(instr);
+  bool const is_mov = instr.info->parts[0] == "mov";
+  for (std::size_t k = 0; k < instr.ops.size() && k < rules.size(); ++k) {
+    if (rules[k].role != 'd' && !(k == 0 && is_mov)) continue;
+    add_result(warp, instr.ops[k].value, step);
+    add_result(warp, instr.ops[k].second, step);
+    for (Value const& element : instr.ops[k].elements) add_result(warp, element, step);
+  }
+  warp.launch->options.trace(step);
+}
+
 /// Executes the current fragment until it blocks, the warp diverges or `budget` is spent. Returns instructions done.
 std::uint64_t run_fragment(Warp& warp, std::uint64_t budget, std::uint64_t* counts, bool& yielded) {
   Instr const* const code = warp.function->code.data();
   std::uint64_t done = 0;
   bool const& hurry = warp.cta->cluster->hurry;
+  bool const traced = static_cast<bool>(warp.launch->options.trace);
   while (done < budget && !hurry) {
     Fragment* fragment = &warp.fragments[static_cast<std::size_t>(warp.current)];
     std::uint32_t const pc = fragment->pc;
@@ -119,6 +165,7 @@ std::uint64_t run_fragment(Warp& warp, std::uint64_t budget, std::uint64_t* coun
         return done;
       }
       outcome = instr.exec(warp, instr, mask);
+      if (traced && outcome != Outcome::kBlocked && outcome != Outcome::kSuspended) trace(warp, instr, mask);
     }
     switch (outcome) {
       case Outcome::kNext:
@@ -318,6 +365,12 @@ void fill_special(Warp& warp, SpecialUse const& use) {
       case Special::kClusterNctaidZ: value = config.cluster[2]; break;
       case Special::kClusterCtarank: value = cta.rank; break;
       case Special::kClusterNctarank: value = cta.cluster->ctas.size(); break;
+      case Special::kDynamicShared: {
+        std::uint64_t const alignment = std::max(1u, launch.function->dynamic_shared_alignment);
+        value =
+            kSharedBase + (launch.static_shared_bytes + alignment - 1) / alignment * alignment + use.addend;
+        break;
+      }
       case Special::kIsExplicitCluster: value = cta.cluster->ctas.size() > 1; break;
       default: break;
     }
@@ -352,8 +405,12 @@ void start_warp(Warp& warp, Cta& cta, int id) {
     warp.poison[use.value.index] = 0;
   }
   warp.fragments.reserve(4);
+  warp.local_stride = function.local_bytes;
+  warp.local = LazyArray<std::byte>(warp.local_stride * kLanes);
+  if (warp.check) warp.local_shadow = LazyArray<std::uint8_t>(warp.local.size());
   Fragment whole;
   whole.lanes = warp.live;
+  whole.pc = function.start;
   warp.fragments.push_back(whole);
 }
 
@@ -401,7 +458,6 @@ std::unique_ptr<Cluster> make_cluster(Launch const& launch, std::uint64_t number
   cluster->random = Random(launch.options.seed * 0x9e3779b97f4a7c15u + number);
   auto const& shape = launch.config.cluster;
   std::array<std::uint32_t, 3> const first = first_cta_of(launch, number);
-  Function const& function = *launch.function;
   for (std::uint32_t z = 0; z < shape[2]; ++z) {
     for (std::uint32_t y = 0; y < shape[1]; ++y) {
       for (std::uint32_t x = 0; x < shape[0]; ++x) {
@@ -416,9 +472,6 @@ std::unique_ptr<Cluster> make_cluster(Launch const& launch, std::uint64_t number
         cta->shared.resize(launch.shared_bytes);
         if (launch.options.check) cta->shared_shadow.resize(launch.shared_bytes);
         std::size_t const warps = (launch.block_threads + kLanes - 1) / kLanes;
-        std::size_t const local = warps * kLanes * function.local_bytes;
-        cta->local.resize(local);
-        if (launch.options.check) cta->local_shadow.resize(local);
         cta->live_threads = launch.block_threads;
         cta->live_warps = static_cast<int>(warps);
         for (std::size_t w = 0; w < warps; ++w) {

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <numeric>
 #include <thread>
@@ -38,6 +39,7 @@ std::vector<std::uint64_t> place_variables(Module::Impl const& module, Memory& m
   std::vector<std::uint64_t> addresses;
   std::vector<std::shared_ptr<Block>> blocks;
   for (Variable const& variable : module.variables) {
+    impl.require(variable.bytes);
     // Variables without an initialiser are zero, as a loaded module's are.
     auto block = make_block(variable.bytes, true);
     std::copy(variable.initial.begin(), variable.initial.end(), block->data);
@@ -135,6 +137,19 @@ void check_shape(Launch& launch, Function const& function) {
   launch.static_shared_bytes = function.static_shared_bytes;
 }
 
+void check_cooperative(Launch const& launch) {
+  auto const& clusters = launch.cluster_grid;
+  std::uint64_t const wanted = std::uint64_t{clusters[0]} * clusters[1] * clusters[2];
+  std::uint64_t const room = resident_clusters(launch);
+  if (wanted <= room) return;
+  throw Report(
+      Finding::kResource,
+      fmt::format("kernel {}: a cooperative launch of {} clusters, expected at most the {} that fit the "
+                  "{} SMs of the board at once",
+                  launch.kernel, wanted, room, launch.profile.sm_count),
+      std::string(launch.kernel));
+}
+
 /// A launch without checks, on several host threads.
 class UncheckedRun : public PendingClusters {
  public:
@@ -178,10 +193,16 @@ class UncheckedRun : public PendingClusters {
       if (all_started || resident_ >= resident_limit_) return nullptr;
       number = started_++;
       ++resident_;
+      require_host_memory(launch_, resident_);
     }
     auto cluster = make_cluster(launch_, permuted(launch_, number, total_, resident_limit_));
     cluster->counters = counters;
     return cluster;
+  }
+
+  /// Adds what a cluster has executed since it was looked at last.
+  void count_steps(std::uint64_t steps) {
+    if (steps_.fetch_add(steps) + steps > launch_.options.max_total_steps) report_total_steps(launch_);
   }
 
   void work() {
@@ -203,7 +224,10 @@ class UncheckedRun : public PendingClusters {
           mine.push_back(std::move(next));
         }
         turn %= mine.size();
-        switch (run_cluster(*mine[turn], kQuantum, counts)) {
+        std::uint64_t const before = mine[turn]->steps;
+        ClusterStatus const status = run_cluster(*mine[turn], kQuantum, counts);
+        count_steps(mine[turn]->steps - before);
+        switch (status) {
           case ClusterStatus::kDone:
             mine.erase(mine.begin() + static_cast<std::ptrdiff_t>(turn));
             {
@@ -254,7 +278,7 @@ class UncheckedRun : public PendingClusters {
   std::uint64_t total_ = 0, resident_limit_ = 1;
   std::mutex mutex_;
   std::uint64_t started_ = 0, resident_ = 0;
-  std::atomic<std::uint64_t> progress_{0};
+  std::atomic<std::uint64_t> progress_{0}, steps_{0};
   std::atomic<bool> stop_{false};
   std::exception_ptr error_;
   std::vector<std::uint64_t> counts_;
@@ -299,8 +323,11 @@ std::shared_ptr<Module const> Module::parse(std::string_view ptx, Profile const&
 std::vector<KernelInfo> Module::kernels() const {
   std::vector<KernelInfo> out;
   for (auto const& [name, function] : impl_->entries) {
+    std::vector<ParamInfo> params;
+    for (Parameter const& one : function->parameters) params.push_back({one.name, one.offset, one.bytes});
     out.push_back({.name = name,
                    .param_bytes = function->param_bytes,
+                   .params = std::move(params),
                    .static_smem_bytes = function->static_shared_bytes,
                    .max_ntid = function->max_ntid});
   }
@@ -327,6 +354,10 @@ std::unique_ptr<Launch> prepare(Module const& module, std::string_view kernel, L
   launch->config = config;
   launch->options = options;
   if (launch->options.max_steps == 0) launch->options.max_steps = kDefaultMaxSteps;
+  if (launch->options.max_total_steps == 0) {
+    std::uint64_t const most = std::numeric_limits<std::uint64_t>::max() / 1000;
+    launch->options.max_total_steps = 1000 * std::min(launch->options.max_steps, most);
+  }
   launch->profile = profile;
   launch->target = parse_target(profile.target);
   if (params.size() != function.param_bytes) {
@@ -338,12 +369,13 @@ std::unique_ptr<Launch> prepare(Module const& module, std::string_view kernel, L
            race::kMaxInstructions - 1);
   launch->params.assign(params.begin(), params.end());
   check_shape(*launch, function);
+  if (config.cooperative) check_cooperative(*launch);
   fill_constants(*launch, impl, place_variables(impl, memory));
   return launch;
 }
 
 Statistics run_unchecked(Launch const& launch) {
-  int threads = launch.options.threads;
+  int threads = launch.options.trace ? 1 : launch.options.threads;
   if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   UncheckedRun run(launch);
   run.run(threads);
@@ -351,6 +383,31 @@ Statistics run_unchecked(Launch const& launch) {
 }
 
 }  // namespace
+
+void require_host_memory(Launch const& launch, std::uint64_t clusters) {
+  auto const& shape = launch.config.cluster;
+  std::uint64_t const shadows = launch.options.check ? 2 : 1;
+  std::uint64_t const warps = (launch.block_threads + kLanes - 1) / kLanes;
+  std::uint64_t const warp = launch.function->register_bytes +
+                             std::uint64_t{launch.function->register_count} * sizeof(Mask) +
+                             shadows * kLanes * launch.function->local_bytes;
+  std::uint64_t const cluster =
+      (shadows * launch.shared_bytes + warps * warp) * shape[0] * shape[1] * shape[2];
+  if (cluster == 0 || clusters <= launch.options.memory_bytes / cluster) return;
+  throw Report(
+      Finding::kResource,
+      fmt::format("kernel {}: {} clusters at once, each {} bytes of host memory for its registers, shared "
+                  "and local memory; expected at most {} in all",
+                  launch.kernel, clusters, cluster, launch.options.memory_bytes),
+      std::string(launch.kernel));
+}
+
+void report_total_steps(Launch const& launch) {
+  throw Report(Finding::kDeadlock,
+               fmt::format("kernel {}: more than {} warp-instructions in all CTAs: endless?", launch.kernel,
+                           launch.options.max_total_steps),
+               std::string(launch.kernel));
+}
 
 std::uint64_t resident_clusters(Launch const& launch) {
   std::uint64_t const smem = launch.shared_bytes + 1024;

@@ -38,6 +38,7 @@ class GridRun : public GridDependency, public PendingClusters {
 
   /// The cluster to start next; the seed permutes those that are resident together, seed 0 keeps the order.
   std::unique_ptr<Cluster> start_next(race::Checker* race) {
+    require_host_memory(launch_, resident() + 1);
     auto cluster = make_cluster(launch_, permuted(launch_, started_++, total_, resident_limit_));
     cluster->counters = counters.get();
     if (race != nullptr) {
@@ -122,8 +123,12 @@ class ListRun {
       turn = policy_.resident == 1 ? (turn + 1) % resident_.size() : random_.below(resident_.size());
       Entry& entry = resident_[turn];
       std::uint64_t const quantum = policy_.quantum / 2 + random_.below(policy_.quantum);
-      std::uint64_t const before = entry.cluster->clock;
-      switch (run_cluster(*entry.cluster, quantum, entry.grid->counts)) {
+      std::uint64_t const before = entry.cluster->clock, steps_before = entry.cluster->steps;
+      ClusterStatus const status = run_cluster(*entry.cluster, quantum, entry.grid->counts);
+      steps_ += entry.cluster->steps - steps_before;
+      Launch const& launch = entry.grid->launch();
+      if (steps_ > launch.options.max_total_steps) report_total_steps(launch);
+      switch (status) {
         case ClusterStatus::kDone:
           entry.grid->end_one();
           if (race_ != nullptr) race_->end_team(*entry.cluster->team);
@@ -237,6 +242,7 @@ class ListRun {
   race::Checker* race_;
   Policy policy_;
   Random random_;
+  std::uint64_t steps_ = 0;
   std::vector<std::unique_ptr<GridRun>> grids_;
   std::vector<Entry> resident_;
 };

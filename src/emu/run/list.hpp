@@ -16,6 +16,10 @@ std::vector<Statistics> run_list(std::span<std::unique_ptr<Launch> const> launch
 
 /// Clusters that the board holds at once: what limits how many may wait for each other.
 std::uint64_t resident_clusters(Launch const& launch);
+/// Reports where that many clusters at once need more host memory than Options::memory_bytes.
+void require_host_memory(Launch const& launch, std::uint64_t clusters);
+/// More instructions than Options::max_total_steps.
+[[noreturn]] void report_total_steps(Launch const& launch);
 /// The cluster that starts as the `number`th of `total`.
 std::uint64_t permuted(Launch const& launch, std::uint64_t number, std::uint64_t total,
                        std::uint64_t resident_limit);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <queue>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "emu/emu.hpp"
 #include "emu/instr/instr.hpp"
+#include "emu/run/lazy_array.hpp"
 #include "emu/run/policy.hpp"
 #include "emu/run/random.hpp"
 
@@ -25,6 +27,7 @@ struct Cluster;
 struct Launch;
 class GridDependency;
 class Counters;
+struct CallStack;   // run/calls.hpp
 struct Function;    // decoded code, run/program.hpp
 struct GlobalView;  // snapshot of the allocations, mem/memory.hpp
 namespace race {
@@ -103,6 +106,8 @@ struct Completion {
 };
 
 struct Warp {
+  Warp();
+  ~Warp();
   Cta* cta = nullptr;
   Launch const* launch = nullptr;
   Function const* function = nullptr;
@@ -117,7 +122,11 @@ struct Warp {
       nullptr;  // [register number]: lanes whose value was never defined (kept when check is set)
   std::vector<std::byte> storage;  // registers and poison
   StateSlots state;
-  int last_allocation = 0;  // cache of the global lookup
+  int last_allocation = 0;               // cache of the global lookup
+  LazyArray<std::byte> local;            // [lane][local_stride]
+  LazyArray<std::uint8_t> local_shadow;  // same size when checking, else empty
+  std::size_t local_stride = 0;
+  std::unique_ptr<CallStack> calls;  // null until the first call
 
   Fragment& fragment() { return fragments[static_cast<std::size_t>(current)]; }
   bool timed_out() { return fragment().timed_out; }
@@ -240,8 +249,6 @@ struct Cta {
   bool waited_for_grids = false;      // griddepcontrol.wait was
   std::array<NamedBarrier, 16> barriers;
   StateSlots state;
-  std::vector<std::byte> local;  // [thread][local_bytes]
-  std::vector<std::uint8_t> local_shadow;
 
   /// Called when all threads have exited and nothing of the CTA is pending: families check here that nothing is left open.
   std::vector<std::function<void(Cta&)>> at_end;
@@ -327,6 +334,7 @@ struct Launch {
   race::Checker* race = nullptr;
   GridDependency* dependency = nullptr;
   mutable PendingClusters* pending = nullptr;  // set by what runs the launch
+  mutable std::mutex output_mutex;             // Options::output is called by one thread at a time
 };
 
 /// Ends the barriers of whole CTAs that wait for nobody any more; to be called when threads have exited.

@@ -61,6 +61,7 @@ enum class Special : std::uint8_t {
   kClusterCtarank,
   kClusterNctarank,
   kIsExplicitCluster,
+  kDynamicShared,  // address of dynamic shared memory, for functions that kernels share
   // Read by mov alone, each time anew:
   kClock,
   kClockHi,
@@ -74,6 +75,7 @@ inline bool is_dynamic(Special special) { return special >= Special::kClock; }
 struct SpecialUse {
   Special special = Special::kNone;
   Value value;
+  std::uint64_t addend = 0;  // of kDynamicShared
 };
 
 struct Parameter {
@@ -81,6 +83,9 @@ struct Parameter {
   std::uint32_t offset = 0;
   std::uint32_t bytes = 0;
 };
+
+/// Functions that the CUDA runtime brings along.
+enum class Builtin : std::uint8_t { kNone, kPrintf, kAssertFail };
 
 /// A .global or .const variable; gets an address on first launch on a Memory.
 struct Variable {
@@ -107,6 +112,42 @@ struct PoolFixup {
   std::int64_t addend = 0;
 };
 
+/// An argument or a result, in memory of a frame (`offset`) or in a register, or a number.
+struct Passed {
+  bool in_memory = false;
+  std::uint32_t offset = 0;
+  std::uint32_t bytes = 0;
+  Value value;
+};
+
+/// One call instruction; Instr::aux[0] is its index in Function::calls.
+struct CallSite {
+  std::vector<Passed> results, arguments;
+  bool is_indirect = false;
+  std::uint32_t function = 0;          // number in the module, of a direct call
+  Builtin builtin = Builtin::kNone;    // of a direct call
+  std::vector<std::uint32_t> targets;  // .calltargets: numbers in the module; empty: any
+};
+
+/// A place in the register file.
+struct Slot {
+  std::uint32_t offset = 0, index = 0;
+  std::uint32_t lane_bytes = 4;  // 0: a predicate
+};
+
+struct Function;
+
+/// A function inside a kernel's code.
+struct Callee {
+  Function const* function = nullptr;
+  std::uint32_t start = 0;  // its first instruction
+  std::vector<Passed> inputs, results;
+  std::uint32_t local_bytes = 0, local_alignment = 16;
+  Value frame;  // register that holds the address of its frame; may not exist
+  std::vector<std::pair<Value, std::uint64_t>> frame_addresses;  // registers with addresses in the frame
+  std::vector<Slot> slots;                                       // its registers but those that never change
+};
+
 struct Function {
   std::string name;
   bool is_entry = false;
@@ -123,13 +164,30 @@ struct Function {
   std::uint32_t dynamic_shared_alignment = 0;
   std::array<int, 3> max_ntid{}, required_ntid{}, required_cluster{};
   int line = 0;
+
+  // Calls.
+  std::vector<CallSite> calls;
+  bool calls_indirectly = false;
+  // Of a function that is called, before it is linked into kernels:
+  std::vector<Passed> inputs, results;
+  std::uint32_t local_alignment = 16;
+  Value frame;
+  std::vector<std::pair<Value, std::uint64_t>> frame_addresses;
+  // Of a kernel, when it is linked:
+  std::uint32_t start = 0;  // its first instruction; those of the functions stand before
+  std::vector<Callee> callees;
+  std::vector<std::int32_t> callee_of;  // by number in the module; -1: not in this kernel
 };
+
+/// What a function pointer holds: kFunctionWindow + 16 * (number in the module + 1).
+inline constexpr std::uint64_t kFunctionWindow = 0x5'0000'0000;
 
 struct Module::Impl {
   std::string source_name;
   Target target;
   int ptx_version = 0;
   std::deque<Function> functions;
+  std::vector<std::string> function_names;  // of those that may be called, by number
   std::map<std::string, Function const*, std::less<>> entries;
   std::vector<std::byte> pool;
   std::vector<PoolFixup> pool_fixups;

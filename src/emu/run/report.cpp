@@ -40,11 +40,29 @@ std::string describe_place(Launch const& launch, std::array<std::uint32_t, 3> co
   return where;
 }
 
+namespace {
+
+CodePlace place_of(Warp const& warp, Instr const& instr, int lane) {
+  InstrText const& info = *instr.info;
+  CodePlace out{.cta = warp.cta->id,
+                .warp = warp.id,
+                .lane = lane,
+                .line = info.line,
+                .instruction = info.text,
+                .source = {}};
+  auto const& files = warp.launch->module->impl().files;
+  if (auto const file = files.find(info.source_file); info.source_file != 0 && file != files.end())
+    out.source = fmt::format("{}:{}", file->second, info.source_line);
+  return out;
+}
+
+}  // namespace
+
 void fail(Warp& warp, Instr const& instr, int lane, std::string const& message, Finding finding) {
   throw Report(
       finding,
       fmt::format("{}: {}", describe_place(*warp.launch, warp.cta->id, warp.id, lane, instr), message),
-      std::string(warp.launch->kernel));
+      std::string(warp.launch->kernel), place_of(warp, instr, lane));
 }
 
 void Warp::report_poison(Instr const& instr, Value const& value, Mask mask, char const* what) {

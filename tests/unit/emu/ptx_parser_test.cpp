@@ -89,6 +89,8 @@ TEST(PtxParser, MistakesAreNamed) {
       {entry("mov.u32 %r1, `;"), "unexpected character", ErrorCode::kBadArgument},
       {kHead + ".entry k() { add.u32", "expected", ErrorCode::kBadArgument},
       {".target sm_120a\n.entry k() {}", ".version", ErrorCode::kBadArgument},
+      {".version 8.888888888888888888\n.target sm_120a\n.entry k() {}", "a version such as",
+       ErrorCode::kBadArgument},
       {".version 8.8\n.target sm_100a\n.entry k() {}", "sm_100a", ErrorCode::kUnsupported},
       {".version 8.8\n.target sm_90a\n.entry k() {}", "does not run on", ErrorCode::kUnsupported},
       {kHead + "/* open", "comment", ErrorCode::kBadArgument},
