@@ -5,7 +5,7 @@
 //   silicon run FILE --device=cuda --report=REPORT.md [--different=FILE]
 //       runs them on a GPU: the table of the report, and what differs with the GPU's bits
 //   silicon hash FILE --different=DIFFERENT
-//       prints what the GPU gave, a line for each program whose results are exact: tests/golden/silicon_sm90.txt
+//       prints what the GPU gave, a line for each program whose results are exact or that ptxas refuses: tests/golden/silicon_sm90.txt
 //   silicon show DIFFERENT [--only=TEXT]
 //       prints such a file: output, thread and seed, both results, and the inputs of the thread
 #include <unistd.h>
@@ -28,6 +28,7 @@ namespace deepwell::silicon {
 namespace {
 
 constexpr std::string_view kMagic = "deepwell silicon 1";
+constexpr std::string_view kRefused = "refused by ptxas";  // in place of a cubin
 
 void put(std::ostream& file, std::string_view text) {
   std::uint64_t const size = text.size();
@@ -120,6 +121,10 @@ int make(Options const& options) {
   for (Batch const& batch : batches) {
     if (batch.cubin.empty()) {
       fmt::print("{}: ptxas refuses it, the emulator does not\n", all[batch.first].name);
+      for (std::string_view const text :
+           {std::string_view(kRefused), std::string_view("1"), std::string_view(all[batch.first].name),
+            std::string_view(), std::string_view()})
+        put(file, text);
       ++refused;
       continue;
     }
@@ -207,6 +212,7 @@ int run(Options const& options) {
   auto const start = std::chrono::steady_clock::now();
   for_each_made(options.file, [&](std::string const& cubin, std::string const& name, std::string const& entry,
                                   std::string const& expected) {
+    if (cubin == kRefused) return;
     Program const& program = known.at(name);
     KernelImage image;
     image.entry = entry;
@@ -269,8 +275,12 @@ int hash(Options const& options) {
   }
   std::map<std::string, Program> known;
   for (Program& program : programs(options.target)) known.emplace(program.name, std::move(program));
-  for_each_made(options.file, [&](std::string const&, std::string const& name, std::string const&,
+  for_each_made(options.file, [&](std::string const& cubin, std::string const& name, std::string const&,
                                   std::string const& expected) {
+    if (cubin == kRefused) {
+      fmt::print("{} refused\n", name);
+      return;
+    }
     if (known.at(name).ulps > 0) return;
     auto const found = different.find(name);
     fmt::print("{} {:016x}\n", name, fnv(found == different.end() ? expected : found->second));
