@@ -73,7 +73,9 @@ TEST(LaunchControl, AllWorkIsDoneOnceUnderEverySeed) {
     auto const out = run(options);
     for (std::uint32_t i = 0; i < kCtas; ++i) EXPECT_EQ(out[1 + i], 1u) << "CTA " << i << ", seed " << seed;
     ran.insert(out[0]);
-    if (seed == 0) EXPECT_EQ(out[0], 1u);  // the first one takes all
+    if (seed == 0) {
+      EXPECT_EQ(out[0], 1u) << "the first one takes all";
+    }
   }
   EXPECT_GT(ran.size(), 3u);
   EXPECT_LT(*ran.rbegin(), kCtas);
