@@ -8,12 +8,13 @@ JOBS := $(shell nproc)
 TOOLKIT = export PATH="$$(tools/toolkit_path.sh):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build run test test-all test-vllm test-gpu test-wheel test-aarch64 wheel format format-check clean
+.PHONY: help setup setup-test build run test test-all test-corpus test-vllm test-gpu test-wheel test-aarch64 wheel format format-check clean
 
 help:  ## this list
 	@echo "make run        set up, build, write $(SAMPLE) if there is none, check every operation on the best device"
 	@echo "make test       set up, build everything, run all tests"
 	@echo "make test-all   the same, with every kernel compiled by every compiler and several releases of NVRTC for every target (hours)"
+	@echo "make test-corpus    the emulator runs small CUDA programs by every compiler for every target; prints a table (half an hour)"
 	@echo "make test-vllm      vLLM's own Python code drives the drop-in, on emulated boards (the first time it fetches 340 MB)"
 	@echo "make test-gpu       the Python package on a GPU of SM 9.0 or 12.x, by PYTHON, which has a CUDA build of torch and pytest"
 	@echo "make test-wheel     builds this machine's wheel, installs it in a clean environment and runs the Python tests there"
@@ -56,6 +57,11 @@ test-all: setup-test
 	@ninja -C $(BUILD) -j$(JOBS)
 	@$(TOOLKIT) && DEEPWELL_COMPILE_ALL=1 python3 tools/run_tests.py $(BUILD) --jobs $(JOBS)
 	@tools/compile_releases.sh $(BUILD) all
+
+test-corpus: setup-test
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release > /dev/null
+	@ninja -C $(BUILD) -j$(JOBS) corpus_tests
+	@$(TOOLKIT) && tests/corpus/run_all.sh $(BUILD)
 
 test-vllm: build
 	@python3 tools/run_vllm_client.py --deepwell $(BUILD)/python

@@ -13,31 +13,10 @@
 #include "graph_time.hpp"
 #include "ops/gemm/gemm.hpp"
 #include "ref/gemm.hpp"
+#include "tuning.hpp"
 
 namespace deepwell {
 namespace {
-
-/// Hands out parts of one block, front to back, and takes nothing back until reset: graph replays keep what they captured.
-class BumpAllocator : public Allocator {
- public:
-  BumpAllocator(Backend& backend, std::size_t bytes)
-      : backend_(backend), base_(backend.allocate(bytes)), bytes_(bytes) {}
-  ~BumpAllocator() override { backend_.release(base_); }
-  DeviceAddress allocate(std::size_t bytes, Stream) override {
-    std::size_t const size = (bytes + 255) / 256 * 256;
-    DW_CHECK(size <= bytes_, kInternal, "workspace: a call asks for {} bytes, there are {}", size, bytes_);
-    if (used_ + size > bytes_)
-      used_ = 0;  // calls on one stream follow each other: the oldest part is free again
-    used_ += size;
-    return base_ + used_ - size;
-  }
-  void release(DeviceAddress, Stream) override {}
-
- private:
-  Backend& backend_;
-  DeviceAddress base_;
-  std::size_t bytes_, used_ = 0;
-};
 
 struct Shape {
   std::string name;
@@ -54,8 +33,8 @@ struct Operand {
 
 class Bench {
  public:
-  Bench(std::string const& device, bool pdl, double bandwidth)
-      : context_(device), pdl_(pdl), bandwidth_(bandwidth), workspace_(context_.backend(), 256u << 20) {
+  Bench(std::string const& device, bool pdl, double bandwidth, bench::Tuning tuning)
+      : context_(device), pdl_(pdl), bandwidth_(bandwidth), tuning_(std::move(tuning)) {
     context_.set_pdl(pdl);
   }
 
@@ -92,14 +71,14 @@ class Bench {
     }
 
     cuda::OwnedStream stream(cuda::device_of(backend));
-    run_gemm(context_, calls[0], stream.get(), &workspace_);
+    GemmCandidate const best = bench::tuned_candidate(calls[0], context_.arch(), tuning_);
+    launch_gemm(context_, calls[0], best, stream.get());
     backend.synchronize(stream.get());
     double const error = largest_error(calls[0], activations, activation_scales, weights, scales);
     double const us = bench::graph_time_us(context_, calls.size(), [&](Stream replayed) {
-      for (GemmProblem const& call : calls) run_gemm(context_, call, replayed, &workspace_);
+      for (GemmProblem const& call : calls) launch_gemm(context_, call, best, replayed);
     });
     double const floor_us = (weight_bytes + weight_scale_bytes + activation_bytes) / bandwidth_ * 1e6;
-    GemmCandidate const best = choose_gemm(shape_of(base), context_.arch()).ranked.at(0);
     fmt::print(
         "{{\"name\":\"{}\",\"m\":{},\"n\":{},\"k\":{},\"batch\":{},\"b\":\"{}\",\"scales\":\"{}\",\"pdl\":{},"
         "\"floor_us\":{:.2f},"
@@ -219,7 +198,7 @@ class Bench {
   Context context_;
   bool pdl_;
   double bandwidth_;
-  BumpAllocator workspace_;
+  bench::Tuning tuning_;
   ThreadPool pool_;
 };
 
@@ -240,6 +219,8 @@ int main(int argc, char** argv) {
   app.add_option("--scales", scales, "packed, f32 or both");
   app.add_option("--only", only, "names that contain this text");
   app.add_option("--bandwidth", bandwidth, "bytes per second of the floor");
+  std::vector<std::string> set;
+  app.add_option("--set", set, "FIELD=VALUE of the plan, or splits=VALUE: for tuning");
   CLI11_PARSE(app, argc, argv);
   std::vector<Shape> const shapes = {
       {"wq_a+wkv", 1536, 4096, 1},       {"wq_b", 32768, 1024, 1},       {"wo_b", 4096, 8192, 1},
@@ -249,7 +230,7 @@ int main(int argc, char** argv) {
   try {
     for (bool const on : {false, true}) {
       if (pdl.find(on ? "on" : "off") == std::string::npos) continue;
-      Bench bench(device, on, bandwidth);
+      Bench bench(device, on, bandwidth, bench::parse_tuning(set));
       for (Dtype const type : {Dtype::kE4m3, Dtype::kE2m1}) {
         if (weights.find(name_of(type)) == std::string::npos) continue;
         for (bool const f32 : {false, true}) {

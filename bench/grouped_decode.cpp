@@ -12,6 +12,7 @@
 #include "graph_time.hpp"
 #include "num/formats.hpp"
 #include "ops/gemm/grouped.hpp"
+#include "tuning.hpp"
 
 namespace deepwell {
 namespace {
@@ -27,8 +28,8 @@ constexpr std::int64_t kExperts = 256, kTop = 6;
 
 class Bench {
  public:
-  Bench(std::string const& device, bool pdl, double bandwidth)
-      : context_(device), pdl_(pdl), bandwidth_(bandwidth) {
+  Bench(std::string const& device, bool pdl, double bandwidth, bench::Tuning tuning)
+      : context_(device), pdl_(pdl), bandwidth_(bandwidth), tuning_(std::move(tuning)) {
     context_.set_pdl(pdl);
   }
 
@@ -78,11 +79,12 @@ class Bench {
       call.alignment = alignment;
       calls.push_back(call);
     }
-    double const us = time(calls);
+    std::vector<GemmProblem> problems;
+    for (GroupedGemmCall const& call : calls) problems.push_back(check_grouped_gemm(call));
+    GemmCandidate const best = bench::tuned_candidate(problems[0], context_.arch(), tuning_);
+    double const us = time(problems, best);
     double const weights = static_cast<double>(used) * (matrix_bytes + layer.n * layer.k / gran_k);
     double const floor_us = (weights + tokens * kTop * (layer.k + 2 * layer.n)) / bandwidth_ * 1e6;
-    GemmCandidate const best =
-        choose_gemm(shape_of(check_grouped_gemm(calls[0])), context_.arch()).ranked.at(0);
     fmt::print(
         "{{\"name\":\"{}\",\"tokens\":{},\"experts\":{},\"rows\":{},\"alignment\":{},\"n\":{},\"k\":{},\"b\":"
         "\"{}\","
@@ -108,15 +110,12 @@ class Bench {
     return out;
   }
 
-  double time(std::vector<GroupedGemmCall>& calls) {
+  double time(std::vector<GemmProblem> const& calls, GemmCandidate const& candidate) {
     // At least four calls a graph: calls on few experts' weights follow each other, as layers do.
     std::size_t const rounds = std::max<std::size_t>(1, 4 / calls.size());
     return bench::graph_time_us(context_, calls.size() * rounds, [&](Stream stream) {
       for (std::size_t round = 0; round < rounds; ++round) {
-        for (GroupedGemmCall& call : calls) {
-          call.stream = stream;
-          grouped_fp8_fp4_gemm_nt(context_, call);
-        }
+        for (GemmProblem const& call : calls) launch_gemm(context_, call, candidate, stream);
       }
     });
   }
@@ -124,6 +123,7 @@ class Bench {
   Context context_;
   bool pdl_;
   double bandwidth_;
+  bench::Tuning tuning_;
 };
 
 }  // namespace
@@ -142,11 +142,13 @@ int main(int argc, char** argv) {
   app.add_option("--weights", weights, "e4m3, e2m1 or both");
   app.add_option("--alignment", alignment, "of experts' rows; 0: the best one");
   app.add_option("--bandwidth", bandwidth, "bytes per second of the floor");
+  std::vector<std::string> set;
+  app.add_option("--set", set, "FIELD=VALUE of the plan: for tuning");
   CLI11_PARSE(app, argc, argv);
   try {
     for (bool const on : {false, true}) {
       if (pdl.find(on ? "on" : "off") == std::string::npos) continue;
-      Bench bench(device, on, bandwidth);
+      Bench bench(device, on, bandwidth, bench::parse_tuning(set));
       for (Dtype const type : {Dtype::kE2m1, Dtype::kE4m3}) {
         if (weights.find(name_of(type)) == std::string::npos) continue;
         for (Layer const& layer : {Layer{"gate_up", 4096, 4096, true}, Layer{"down", 4096, 2048, false}}) {

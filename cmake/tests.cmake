@@ -80,6 +80,18 @@ if(TARGET dw_cli)
   dw_test(unit_cli unit/cli dw_cli GTest::gmock)
 endif()
 
+# The emulator against a GPU: tests/silicon/main.cpp says how it is used. Its programs are tested without one.
+add_library(dw_silicon STATIC tests/silicon/generate.cpp tests/silicon/templates.cpp tests/silicon/data.cpp
+            tests/silicon/coverage.cpp)
+target_include_directories(dw_silicon PUBLIC tests src)
+target_link_libraries(dw_silicon PUBLIC dw_backend)
+add_executable(silicon tests/silicon/main.cpp)
+target_link_libraries(silicon PRIVATE dw_silicon)
+add_executable(silicon_tests tests/silicon/coverage_test.cpp tests/emu/case_runner.cpp)
+target_compile_definitions(silicon_tests PRIVATE DW_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+target_link_libraries(silicon_tests PRIVATE dw_silicon GTest::gtest GTest::gtest_main)
+add_test(NAME silicon_tests COMMAND silicon_tests WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+
 # What only a GPU can show: tools/gpu/run_checks.sh runs it, ctest has no device for it.
 add_executable(gpu_tests tests/gpu/device_test.cpp)
 target_include_directories(gpu_tests PRIVATE tests src)
@@ -95,6 +107,8 @@ find_program(PTXAS ptxas HINTS /usr/local/cuda/bin)
 if(PTXAS)
   add_test(NAME emu_cases_assemble COMMAND ${Python3_EXECUTABLE} tests/emu/assemble_cases.py --ptxas=${PTXAS}
            WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  add_test(NAME emu_forms COMMAND ${Python3_EXECUTABLE} tests/emu/compare_forms.py --ptxas=${PTXAS}
+                                  --emulator=$<TARGET_FILE:emu_tests> WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   add_test(NAME emu_bugs_assemble COMMAND ${Python3_EXECUTABLE} tests/emu/assemble_cases.py --ptxas=${PTXAS}
            --cases=tests/emu/bugs --targets=sm_90a,sm_120a,sm_121a WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()

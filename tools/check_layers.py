@@ -56,7 +56,7 @@ OWNERS = [
      "CUDA's own headers"),
     (r"^\s*#\s*include\s*[<\"]nvrtc\.h[>\"]", CODE, ["src/jit/nvrtc_compiler.cpp"], "NVRTC's own header"),
     (r"^\s*#\s*include\s*[<\"](torch|ATen|c10|pybind11|nanobind)/", CODE, ["python/"], "torch and Python bindings"),
-    (r"\b(asm|__asm__|__asm)\b", CODE, ["kernels/deepwell/ptx/"], "inline assembly"),
+    (r"\b(asm|__asm__|__asm)\b", CODE, ["kernels/deepwell/ptx/", "tests/corpus/"], "inline assembly"),
     (r"\b(getenv|secure_getenv)\b", LIBRARY, ["src/base/options.cpp"], "reading the environment"),
     (r"\benviron\b", LIBRARY, ["src/base/subprocess.cpp"], "handing the environment on to a child"),
     (r"(?<![\w.>])(std\s*::\s*)?(printf|puts|putchar|perror|vprintf)\s*\(|\bstd\s*::\s*(cout|cerr|clog)\b|\b(stdout|stderr)\b"

@@ -211,7 +211,7 @@ typedef struct dw_gemm_call {
   int const *recipe_a, *recipe_b;
   int disable_ue8m0_cast;
   void* stream;
-  dw_allocator const* workspace; /* NULL: the context's own */
+  dw_allocator const* workspace; /* not used: these products need none */
 } dw_gemm_call;
 DW_API dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* call);
 
@@ -244,7 +244,7 @@ typedef struct dw_einsum_call {
   dw_tensor const* d;
   int const* recipe;
   void* stream;
-  dw_allocator const* workspace;
+  dw_allocator const* workspace; /* not used */
 } dw_einsum_call;
 DW_API dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* call);
 
@@ -257,7 +257,7 @@ typedef struct dw_hc_prenorm_call {
   dw_tensor const *d, *sqr_sum;
   int64_t const* num_splits; /* NULL: none */
   void* stream;
-  dw_allocator const* workspace;
+  dw_allocator const* workspace; /* NULL: the context's own */
 } dw_hc_prenorm_call;
 DW_API dw_status dw_tf32_hc_prenorm_gemm(dw_context* context, dw_hc_prenorm_call const* call);
 

@@ -31,7 +31,8 @@ DW_HD constexpr char const* name_of(Grouping grouping) {
   return "?";
 }
 
-inline constexpr int kTileK = 128;  // elements of k per stage of the ring
+inline constexpr int kTileK =
+    128;  // elements of k of a tile in shared memory: a row of it is what TMA swizzles
 inline constexpr int kStepK = 32;  // elements of k per scale group of the finest granularity, and per k32 MMA
 
 /// All that specialises the kernel at compile time.
@@ -44,7 +45,9 @@ struct GemmPlan {
   bool swap;                   // x is b: the MMA's rows are columns of d
   int tile_rows, tile_cols;    // CTA tile: rows of x, rows of y
   int warps_rows, warps_cols;  // how the math warps split the tile
-  int stages;                  // depth of the ring
+  int warps_k;  // groups of math warps that take a stage's k tiles in turn, each with sums of its own
+  int k_tiles;  // of a stage of the ring: 1, 2 or 4
+  int stages;   // depth of the ring
   // e2m1 stays in its container in a mixed product; else it is widened to e4m3 (same value).
   bool native_e2m1;
   // Each lane releases a stage by itself, for tools that do not follow __syncwarp.
@@ -60,12 +63,12 @@ struct GemmPlan {
   V(int, x_gran_k) V(int, y_gran_k)                                   \
   V(bool, swap)                                                       \
   V(int, tile_rows) V(int, tile_cols)                                 \
-  V(int, warps_rows) V(int, warps_cols)                               \
-  V(int, stages)                                                      \
+  V(int, warps_rows) V(int, warps_cols) V(int, warps_k)               \
+  V(int, k_tiles) V(int, stages)                                      \
   V(bool, native_e2m1) V(bool, every_reader_arrives)
 // clang-format on
 
-DW_HD constexpr int math_warps(GemmPlan const& p) { return p.warps_rows * p.warps_cols; }
+DW_HD constexpr int math_warps(GemmPlan const& p) { return p.warps_rows * p.warps_cols * p.warps_k; }
 /// One warp loads. Beside the eight math warps of a large tile it stands in a warpgroup of its own, whose registers go to the
 /// math warps; the swapped tiles need fewer and leave room for a second CTA on the SM.
 DW_HD constexpr bool moves_registers(GemmPlan const& p) { return !p.swap && math_warps(p) == 8; }
@@ -74,9 +77,13 @@ DW_HD constexpr int threads(GemmPlan const& p) { return (math_warps(p) + (moves_
 /// Bytes of one row of an operand's tile in shared memory: 128 (e4m3) or 64 (packed e2m1), also the span of its swizzle.
 DW_HD constexpr int row_bytes(Dtype operand) { return kTileK * bits_of(operand) / 8; }
 
-/// Scale words (4 bytes each) that one stage holds for one row: one word of four exponents, or the FP32 values of the stage.
+/// Scale words (4 bytes each) that one k tile needs for one row: one word of four exponents, or its FP32 values.
 DW_HD constexpr int scale_words(ScaleKind kind, int gran_k) {
   return kind == ScaleKind::kF32 ? kTileK / gran_k : 1;
+}
+/// Those of a stage: a word of exponents for each 128 elements of k serves four k tiles.
+DW_HD constexpr int stage_scale_words(ScaleKind kind, int gran_k, int k_tiles) {
+  return kind == ScaleKind::kUe8m0 && gran_k == 128 ? 1 : k_tiles * scale_words(kind, gran_k);
 }
 
 /// Whether the MMA of a target with block scaling takes four-bit operands as they are, 64 elements of k at a time.
@@ -93,35 +100,39 @@ DW_HD constexpr int tile_n(GemmPlan const& p) { return p.swap ? p.tile_rows : p.
 /// fragments' writes free of bank conflicts.
 DW_HD constexpr int epilogue_pitch(GemmPlan const& p) { return tile_n(p) + (p.swap ? 4 : 8); }
 
+/// Bytes of d's tile there, of one group of warps.
+DW_HD constexpr int staged_bytes(GemmPlan const& p) { return tile_m(p) * epilogue_pitch(p) * 4; }
+
 /// Byte offsets in dynamic shared memory: the host sizes the launch with it, the kernel addresses with it.
 struct GemmSmemMap {
-  int d;                 // [tile_m][epilogue_pitch] floats, in the place of the ring after its last stage
-  int x, y;              // [stages][rows of the tile][row_bytes], swizzled
-  int scale_x, scale_y;  // [stages][scale_words][rows of the tile], 4 bytes each
-  int full, empty;       // [stages] mbarriers
-  int is_last;           // one word: this CTA finishes its tile (split-K)
-  int owners;            // [tile_m] words: the group of each row (kContiguous)
+  int d;     // [warps_k][tile_m][epilogue_pitch] floats, in the place of the ring after its last stage
+  int x, y;  // [stages][k_tiles][rows of the tile][row_bytes], swizzled
+  int scale_x, scale_y;            // [stages][stage_scale_words][rows of the tile], 4 bytes each
+  int full, empty;                 // [stages] mbarriers
+  int owners;                      // [tile_m] words: the group of each row (kContiguous)
+  int x_tile_bytes, y_tile_bytes;  // of one k tile
   int x_stage_bytes, y_stage_bytes, scale_x_stage_bytes, scale_y_stage_bytes;
   int total;
 };
 
 DW_HD constexpr GemmSmemMap smem_map(GemmPlan const& p) {
   GemmSmemMap m{};
-  m.x_stage_bytes = p.tile_rows * row_bytes(p.x);
-  m.y_stage_bytes = p.tile_cols * row_bytes(p.y);
-  m.scale_x_stage_bytes = p.tile_rows * 4 * scale_words(p.x_scale, p.x_gran_k);
-  m.scale_y_stage_bytes = p.tile_cols * 4 * scale_words(p.y_scale, p.y_gran_k);
+  m.x_tile_bytes = p.tile_rows * row_bytes(p.x);
+  m.y_tile_bytes = p.tile_cols * row_bytes(p.y);
+  m.x_stage_bytes = p.k_tiles * m.x_tile_bytes;
+  m.y_stage_bytes = p.k_tiles * m.y_tile_bytes;
+  m.scale_x_stage_bytes = p.tile_rows * 4 * stage_scale_words(p.x_scale, p.x_gran_k, p.k_tiles);
+  m.scale_y_stage_bytes = p.tile_cols * 4 * stage_scale_words(p.y_scale, p.y_gran_k, p.k_tiles);
   Bump bump;
   m.x = bump.take(p.stages * m.x_stage_bytes, 1024);
   m.y = bump.take(p.stages * m.y_stage_bytes, 1024);
   m.scale_x = bump.take(p.stages * static_cast<int>(align_up(m.scale_x_stage_bytes, 128)), 128);
   m.scale_y = bump.take(p.stages * static_cast<int>(align_up(m.scale_y_stage_bytes, 128)), 128);
   m.d = 0;
-  int const d_bytes = tile_m(p) * epilogue_pitch(p) * 4;
+  int const d_bytes = p.warps_k * staged_bytes(p);
   bump.used = bump.used > d_bytes ? bump.used : d_bytes;
   m.full = bump.take(p.stages * 8, 8);
   m.empty = bump.take(p.stages * 8, 8);
-  m.is_last = bump.take(4, 4);
   m.owners = p.grouping == Grouping::kContiguous ? bump.take(tile_m(p) * 4, 4) : 0;
   m.total = bump.used;
   return m;
@@ -137,7 +148,7 @@ enum class Source : int {
 /// One operand as the kernel sees it. Strides are in bytes.
 struct GemmOperandArgs {
   TensorMap data_map;          // (k bytes, rows, batch), box (row_bytes, tile rows, 1)
-  TensorMap scale_map;         // kUe8m0 words, (rows, words, batch), box (tile rows, 1, 1)
+  TensorMap scale_map;         // kUe8m0 words, (rows, words, batch), box (tile rows, words of a stage, 1)
   unsigned char const* data;   // [batch, rows, k] e4m3 or [batch, rows, k / 2] packed e2m1
   unsigned char const* scale;  // [batch, ceil(rows / gran_mn), ceil(k / gran_k)] values, bytes or words
   long long data_pitch, data_batch_stride;
@@ -147,23 +158,34 @@ struct GemmOperandArgs {
   int gran_mn_log2;  // 0 or 7: rows that share a scale
 };
 
+/// Most CTAs of a cluster on any target.
+inline constexpr int kMaxSplits = 8;
+
+/// What the load warp has to do for a stage.
+enum class Loads : int {
+  kCopies,  // tensor maps bring everything: one lane starts the copies
+  kWords,   // some scales come in words
+  kAny,     // something comes byte by byte
+};
+
 struct GemmArgs {
+  // What the load warp reads before its first copy lies together.
+  Loads loads;
+  unsigned stage_copy_bytes;  // of a stage, those that tensor maps bring
+  int k;                      // elements, a multiple of 32
+  int row_tiles, col_tiles;
+  int splits;             // CTAs that share a tile along k: a cluster
+  int k_tiles_per_split;  // a multiple of the plan's k_tiles
+  int groups;             // kContiguous: matrices of b
+  int block;          // kContiguous: rows of a block, whose padding is written if one of its rows has a group
+  int const* layout;  // kContiguous: [m] groups of rows; kMasked: [batch] numbers of rows
+  unsigned* notes;    // the device's counters, groupings only
   GemmOperandArgs x, y;
   void* d;                            // [batch, m, n]
   void const* c;                      // [batch, m, n] of d's type, or null
   long long d_pitch, d_batch_stride;  // elements
   long long c_pitch, c_batch_stride;  // elements
-  int k;                              // elements, a multiple of 32
-  int row_tiles, col_tiles;
-  int splits;  // CTAs that share a tile along k
-  int k_tiles_per_split;
-  int paired_stores;   // two neighbouring columns of d (and c) may be accessed as one
-  float* partials;     // [tiles][splits][tile_rows * tile_cols], split-K only
-  unsigned* counters;  // [tiles], zero before and after each launch, split-K only
-  int const* layout;   // kContiguous: [m] groups of rows; kMasked: [batch] numbers of rows
-  int groups;          // kContiguous: matrices of b
-  int block;        // kContiguous: rows of a block, whose padding is written if one of its rows has a group
-  unsigned* notes;  // the device's counters, groupings only
+  int paired_stores;                  // two neighbouring columns of d (and c) may be accessed as one
 };
 
 /// Which tile a CTA works on. Tiles are visited in bands of kBand row tiles, so that CTAs that run together share operands.
@@ -174,6 +196,7 @@ struct TileWalk {
     int row, col;
   };
   DW_HD constexpr Tile at(int index) const {
+    if (col_tiles == 1) return {index, 0};
     int const band_size = kBand * col_tiles;
     int const band = index / band_size;
     int const first = band * kBand;

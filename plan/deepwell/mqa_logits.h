@@ -2,7 +2,7 @@
 // shared-memory map.
 //
 // Rows of queries come in requests of `rows` each; where keys are not in pages there is one request of all rows. A unit of work is
-// up to plan.query_warps rows of one request against all keys that one of them sees, in tiles of kMqaTile keys.
+// up to plan.query_warps rows of one request against all keys that one of them sees, in tiles of plan.tile keys.
 #pragma once
 
 #include "deepwell/common.h"
@@ -10,8 +10,9 @@
 
 namespace deepwell {
 
-inline constexpr int kMqaTile = 128;  // keys of a stage
 inline constexpr int kMqaMathWarps = 8;
+inline constexpr int kMqaMostTile = 256;  // keys of a stage
+inline constexpr int kMqaZeros = 128;     // bytes: the longest row of a key
 /// One warp loads, in a warpgroup of its own whose registers go to the math warps.
 inline constexpr int kMqaThreads = 32 * (kMqaMathWarps + 4);
 
@@ -20,7 +21,8 @@ struct MqaPlan {
   bool paged;
   int heads;     // 8, 16, 32 or 64: heads of a query, filled up with zeros
   int head_dim;  // 32, 64 or 128
-  int page;      // keys of a page: 32, 64 or 128; kMqaTile where keys are not in pages
+  int page;      // keys of a page: 32, 64 or 128; `tile` where keys are not in pages
+  int tile;      // keys of a stage: 128 or kMqaMostTile
   int query_warps;  // 1, 2, 4 or 8 rows of a unit; as many groups of warps share the math warps, each splits the keys of a tile
   int stages;  // depth of the ring
   // Each lane releases a stage by itself, for tools that do not follow __syncwarp.
@@ -32,7 +34,7 @@ struct MqaPlan {
 // clang-format off
 #define DW_MQA_PLAN_FIELDS(V)                                       \
   V(bool, paged) V(int, heads) V(int, head_dim) V(int, page)        \
-  V(int, query_warps) V(int, stages) V(bool, every_reader_arrives)
+  V(int, tile) V(int, query_warps) V(int, stages) V(bool, every_reader_arrives)
 // clang-format on
 
 /// What the load warp says about a stage: words in shared memory. A stage holds keys and their scales, or rows of queries and their
@@ -55,9 +57,10 @@ struct MqaShareScratch {
 
 /// Byte offsets in dynamic shared memory.
 struct MqaSmemMap {
-  int keys;         // [stages][kMqaTile][head_dim] e4m3, swizzled over the length of a row
-  int scales;       // [stages][kMqaTile] floats
+  int keys;         // [stages][tile][head_dim] e4m3, swizzled over the length of a row
+  int scales;       // [stages][tile] floats
   int headers;      // [stages] MqaHeader
+  int zeros;        // kMqaZeros bytes, what a key is that a row does not see
   int share;        // MqaShareScratch
   int full, empty;  // [stages] mbarriers
   int keys_stage_bytes, scales_stage_bytes;
@@ -65,18 +68,19 @@ struct MqaSmemMap {
 };
 
 /// Rows of queries that a stage has place for, and that one copy brings.
-DW_HD constexpr int stage_rows(MqaPlan const& p) { return kMqaTile / p.heads; }
+DW_HD constexpr int stage_rows(MqaPlan const& p) { return p.tile / p.heads; }
 DW_HD constexpr int copy_rows(MqaPlan const& p) {
   return stage_rows(p) < p.query_warps ? stage_rows(p) : p.query_warps;
 }
 
 DW_HD constexpr MqaSmemMap smem_map(MqaPlan const& p) {
   MqaSmemMap m{};
-  m.keys_stage_bytes = kMqaTile * p.head_dim;
-  m.scales_stage_bytes = kMqaTile * 4;
+  m.keys_stage_bytes = p.tile * p.head_dim;
+  m.scales_stage_bytes = p.tile * 4;
   Bump bump;
   m.keys = bump.take(p.stages * m.keys_stage_bytes, 1024);
   m.scales = bump.take(p.stages * m.scales_stage_bytes, 128);
+  m.zeros = bump.take(kMqaZeros, 128);
   m.headers = bump.take(p.stages * static_cast<int>(sizeof(MqaHeader)), 16);
   m.share = bump.take(sizeof(MqaShareScratch), 8);
   m.full = bump.take(p.stages * 8, 8);
@@ -129,6 +133,7 @@ struct MqaArgs {
 /// one more entry stands for the end. Advisory: the logits kernel finds its shares by itself.
 struct MqaScheduleArgs {
   MqaWork work;
+  int tile;       // keys
   int* schedule;  // [shares + 1, 2]
 };
 

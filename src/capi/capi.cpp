@@ -484,7 +484,6 @@ dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* given) {
   return guarded([&] {
     Context& device = context_of(context);
     dw_gemm_call const& call = sized(given, "call");
-    auto const workspace = allocator_of(call.workspace);
     GemmCall gemm;
     gemm.a = view_of(device, call.a, "a");
     gemm.scale_a = view_of(device, call.scale_a, "scale_a");
@@ -496,7 +495,6 @@ dw_status dw_fp8_fp4_gemm_nt(dw_context* context, dw_gemm_call const* given) {
     gemm.recipe = recipe.recipe, gemm.recipe_a = recipe.recipe_a, gemm.recipe_b = recipe.recipe_b;
     gemm.disable_ue8m0_cast = call.disable_ue8m0_cast != 0;
     gemm.stream = call.stream;
-    gemm.workspace = workspace.get();
     run_staged(device, call.stream,
                {{"a", call.a, &gemm.a},
                 {"scale_a", call.scale_a, &gemm.scale_a},
@@ -541,7 +539,6 @@ dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* given) {
   return guarded([&] {
     Context& device = context_of(context);
     dw_einsum_call const& call = sized(given, "call");
-    auto const workspace = allocator_of(call.workspace);
     EinsumCall einsum;
     einsum.a = view_of(device, call.a, "a");
     einsum.scale_a = view_of(device, call.scale_a, "scale_a");
@@ -551,7 +548,6 @@ dw_status dw_fp8_einsum(dw_context* context, dw_einsum_call const* given) {
     einsum.d = view_of(device, call.d, "d");
     if (call.recipe != nullptr) einsum.recipe = {call.recipe[0], call.recipe[1], call.recipe[2]};
     einsum.stream = call.stream;
-    einsum.workspace = workspace.get();
     char const* const expression = &present(call.expression, "expression");
     run_staged(device, call.stream,
                {{"a", call.a, &einsum.a},

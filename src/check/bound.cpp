@@ -191,6 +191,30 @@ void end_split(Lane* lanes) {
   }
 }
 
+/// The steps of k in the order in which a kernel adds them, and where one chain of sums ends.
+struct Turn {
+  std::int64_t step;
+  bool ends;
+};
+
+std::vector<Turn> turns(std::int64_t k, Arithmetic const& arithmetic) {
+  constexpr std::int64_t kTile = 128 / kStep;
+  std::int64_t const steps = (k + kStep - 1) / kStep;
+  std::int64_t const split =
+      arithmetic.split_k > 0 ? arithmetic.split_k / kStep : std::max<std::int64_t>(steps, 1);
+  std::vector<Turn> out;
+  for (std::int64_t first = 0; first < steps; first += split) {
+    std::int64_t const end = std::min(steps, first + split);
+    for (int chain = 0; chain < arithmetic.chains; ++chain) {
+      for (std::int64_t s = first; s < end; ++s) {
+        if ((s - first) / kTile % arithmetic.chains == chain) out.push_back({s, false});
+      }
+      if (!out.empty()) out.back().ends = true;
+    }
+  }
+  return out;
+}
+
 double final_loss(Lane const& lane, double exact, bool has_c, Dtype d_type) {
   double loss = lane.loss + lane.magnitude * 0x1p-46;  // the reference's own roundings
   if (has_c) loss += floor_power(std::fabs(exact) + loss) * 0x1p-24;
@@ -201,10 +225,11 @@ double final_loss(Lane const& lane, double exact, bool has_c, Dtype d_type) {
 }  // namespace
 
 Arithmetic arithmetic_of(Arch const& arch, Dtype a, ref::ScaleFormat a_scale, Dtype b,
-                         ref::ScaleFormat b_scale, std::int64_t split_k) {
+                         ref::ScaleFormat b_scale, std::int64_t split_k, int chains) {
   bool const a_f32 = a_scale == ref::ScaleFormat::kF32, b_f32 = b_scale == ref::ScaleFormat::kF32;
   Arithmetic out;
   out.split_k = split_k;
+  out.chains = chains;
   if (!arch.block_scaled_mma) {
     // Power-of-two factors outside are exact; FP32 ones are not.
     out.unit = Arithmetic::Unit::kHopper;
@@ -235,6 +260,7 @@ std::vector<double> bounds(ref::Operand const& a, ref::Operand const& b, std::in
       .exact_factor = std::ldexp(1.0, facts(a.dtype).fraction_bits + facts(b.dtype).fraction_bits - 23)};
   std::vector<double> out(static_cast<std::size_t>(batch * m * n));
   std::int64_t const steps = (k + kStep - 1) / kStep, strips = (n + kLanes - 1) / kLanes;
+  std::vector<Turn> const order = turns(k, arithmetic);
   for (std::int64_t z = 0; z < batch; ++z) {
     std::vector<RowFacts> rows;
     for (std::int64_t i = 0; i < m; ++i) rows.push_back(facts_of(a, z, i));
@@ -253,15 +279,14 @@ std::vector<double> bounds(ref::Operand const& a, ref::Operand const& b, std::in
       }
       for (std::int64_t i = 0; i < m; ++i) {
         Lane lanes[kLanes];
-        for (std::int64_t s = 0; s < steps; ++s) {
+        for (auto const& [s, ends] : order) {
           int const count = static_cast<int>(std::min<std::int64_t>(kStep, k - s * kStep));
           add_step(rules, rows[i].values.data() + s * kStep, values.data() + s * kStep * kLanes, count,
                    rows[i].scales[s], rows[i].powers[s], scales.data() + s * kLanes,
                    powers.data() + s * kLanes, lanes);
           bool const last_of_group = s + 1 == steps || (s + 1) * kStep % rules.group == 0;
           if (rules.outside && last_of_group) end_group(rules, scales.data() + s * kLanes, lanes);
-          if (s + 1 == steps || (arithmetic.split_k > 0 && (s + 1) * kStep % arithmetic.split_k == 0))
-            end_split(lanes);
+          if (ends) end_split(lanes);
         }
         std::int64_t const at = (z * m + i) * n + first;
         for (std::int64_t j = 0; j < used; ++j) {

@@ -22,11 +22,12 @@ struct Arithmetic {
   bool a_outside = false,
        b_outside = false;    // a part of that scale: partial * a * b is rounded twice in FP32
   std::int64_t split_k = 0;  // elements of k per split, whose sums are added in FP32; 0: no splits
+  int chains = 1;            // of a split: its k tiles go to them in turn, and their sums are added in FP32
 };
 
 /// The arithmetic of `arch` for operands of these types and scale formats.
 Arithmetic arithmetic_of(Arch const& arch, Dtype a, ref::ScaleFormat a_scale, Dtype b,
-                         ref::ScaleFormat b_scale, std::int64_t split_k);
+                         ref::ScaleFormat b_scale, std::int64_t split_k, int chains = 1);
 
 /// For each element of [batch, m, n] the largest |d - exact| that the arithmetic allows, the final rounding to `d_type`
 /// (kBf16 or kF32) and the addition of `c` (null: none; [batch, m, n]) included. `exact` is ref::gemm's answer with c.

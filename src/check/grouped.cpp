@@ -46,8 +46,29 @@ ref::Operand part(OperandData const& operand, std::int64_t batch, std::int64_t f
   return out;
 }
 
+std::optional<GemmCandidate> chosen_for(GroupedCase const& what, Arch const& arch) {
+  GemmShape const shape{.m = what.m,
+                        .n = what.n,
+                        .k = what.k,
+                        .batch = is_masked(what) ? what.groups : 1,
+                        .a = what.a.dtype,
+                        .b = what.b.dtype,
+                        .a_scale = what.a.scale == ScaleFormat::kF32 ? ScaleKind::kF32 : ScaleKind::kUe8m0,
+                        .b_scale = what.b.scale == ScaleFormat::kF32 ? ScaleKind::kF32 : ScaleKind::kUe8m0,
+                        .a_gran_k = what.a.gran_k,
+                        .b_gran_k = what.b.gran_k,
+                        .grouping = what.grouping,
+                        .groups = what.groups,
+                        .group_rows = what.alignment > 0 ? what.alignment : what.m};
+  GemmDecision decision = choose_gemm(shape, arch);
+  if (decision.ranked.empty()) return std::nullopt;
+  return std::move(decision.ranked.front());
+}
+
 Arithmetic arithmetic_on(Arch const& arch, GroupedCase const& what) {
-  return arithmetic_of(arch, what.a.dtype, what.a.scale, what.b.dtype, what.b.scale, 0);
+  std::optional<GemmCandidate> const chosen = chosen_for(what, arch);
+  return arithmetic_of(arch, what.a.dtype, what.a.scale, what.b.dtype, what.b.scale, 0,
+                       chosen ? chosen->plan.warps_k : 1);
 }
 
 /// Products and bounds, run by run of rows with one owner.
@@ -188,24 +209,11 @@ Verdict judge_grouped(GroupedCase const& what, Data const& data, std::vector<std
 }
 
 std::string short_name(GroupedCase const& what, Arch const& arch) {
-  GemmShape const shape{.m = what.m,
-                        .n = what.n,
-                        .k = what.k,
-                        .batch = is_masked(what) ? what.groups : 1,
-                        .a = what.a.dtype,
-                        .b = what.b.dtype,
-                        .a_scale = what.a.scale == ScaleFormat::kF32 ? ScaleKind::kF32 : ScaleKind::kUe8m0,
-                        .b_scale = what.b.scale == ScaleFormat::kF32 ? ScaleKind::kF32 : ScaleKind::kUe8m0,
-                        .a_gran_k = what.a.gran_k,
-                        .b_gran_k = what.b.gran_k,
-                        .grouping = what.grouping,
-                        .groups = what.groups,
-                        .group_rows = what.alignment > 0 ? what.alignment : what.m};
-  GemmDecision const decision = choose_gemm(shape, arch);
-  if (decision.ranked.empty()) return "none";
-  GemmPlan const& p = decision.ranked.front().plan;
-  return fmt::format("{} {}x{}{} s{}", decision.ranked.front().kernel, p.tile_rows, p.tile_cols,
-                     p.swap ? " swap" : "", p.stages);
+  std::optional<GemmCandidate> const chosen = chosen_for(what, arch);
+  if (!chosen) return "none";
+  GemmPlan const& p = chosen->plan;
+  return fmt::format("{} {}x{}{} s{}", chosen->kernel, p.tile_rows, p.tile_cols, p.swap ? " swap" : "",
+                     p.stages);
 }
 
 /// What broken kernels would leave, made on the host or by the device from other inputs.

@@ -135,8 +135,9 @@ Choice choose(Case const& what, Arch const& arch) {
   GemmCandidate const& best = decision.ranked.front();
   out.kernel = short_name(best);
   out.swap = best.plan.swap;
-  out.arithmetic = arithmetic_of(arch, what.a.dtype, what.a.scale, what.b.dtype, what.b.scale,
-                                 best.splits > 1 ? std::int64_t{best.k_tiles_per_split} * kTileK : 0);
+  out.arithmetic =
+      arithmetic_of(arch, what.a.dtype, what.a.scale, what.b.dtype, what.b.scale,
+                    best.splits > 1 ? std::int64_t{best.k_tiles_per_split} * kTileK : 0, best.plan.warps_k);
   return out;
 }
 

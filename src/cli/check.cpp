@@ -26,22 +26,27 @@ namespace deepwell {
 namespace {
 
 struct Options {
-  std::string op, device = "best", model, filter;
+  std::vector<std::string> ops;  // all where there is none
+  std::string device = "best", model, filter;
   int tp = 1;
   std::int64_t tokens = 4;
   std::uint64_t seed = 0, seeds = 1, schedule = 0;
   bool json = false, mutate = false, quick = false, list = false, stats = false;
 };
 
+bool selected_op(Options const& options, std::string_view op) {
+  return options.ops.empty() || std::ranges::find(options.ops, op) != options.ops.end();
+}
+
 bool selected(Options const& options, check::Case const& what) {
-  if (!options.op.empty() && options.op != check::name_of(what.op)) return false;
+  if (!selected_op(options, check::name_of(what.op))) return false;
   return options.filter.empty() || what.name().find(options.filter) != std::string::npos;
 }
 
 std::vector<check::OpCase> selected_op_cases(Options const& options) {
   std::vector<check::OpCase> cases = check::op_cases(options.quick);
   std::erase_if(cases, [&](check::OpCase const& c) {
-    return (!options.op.empty() && options.op != c.op) || c.name.find(options.filter) == std::string::npos;
+    return !selected_op(options, c.op) || c.name.find(options.filter) == std::string::npos;
   });
   return cases;
 }
@@ -155,9 +160,11 @@ class Report {
     if (json_) return;
     fmt::print("{}{}", table_.text(), notes_);
     if (!statistics_.empty()) fmt::print("\n{}", statistics_.text());
-    fmt::print("{} passed, {} failed, {} errors, {} unsupported on {}\n", count(check::Status::kPass),
+    std::string const schedules =
+        options_.seeds > 1 ? fmt::format(", {} schedules a case", options_.seeds) : "";
+    fmt::print("{} passed, {} failed, {} errors, {} unsupported on {}{}\n", count(check::Status::kPass),
                count(check::Status::kFail), count(check::Status::kError), count(check::Status::kUnsupported),
-               device_);
+               device_, schedules);
   }
 
   int count(check::Status status) const { return counts_[static_cast<int>(status)]; }
@@ -348,7 +355,11 @@ int run_mutations(Options const& options, Context& context, ThreadPool& pool) {
 void add_check_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("check", "Run the operations on a device and judge every answer");
-  command->add_option("--op", options->op, "Only this operation")->check(CLI::IsMember(operation_names()));
+  command->add_option("--op", options->ops, "Only these operations, with commas between them")
+      ->delimiter(',')
+      ->expected(1)
+      ->take_all()
+      ->check(CLI::IsMember(operation_names()));
   command->add_option("--device", options->device, "cuda, cuda:1, emu:sm_120a, emu:sm_90a:48, or best")
       ->capture_default_str();
   command->add_option("--model", options->model,

@@ -88,6 +88,11 @@ void print_candidates(GemmDecision const& decision, Arch const& arch) {
       planning_board(arch), arch.smem_per_cta);
 }
 
+std::string stages_text(char const* operand, GemmPlan const& plan, int rows, int row_bytes) {
+  return fmt::format("{}: {} stages of {} k tile{} of {} rows of {} bytes", operand, plan.stages,
+                     plan.k_tiles, plan.k_tiles == 1 ? "" : "s", rows, row_bytes);
+}
+
 void print_shared_memory(GemmPlan const& plan) {
   GemmSmemMap const map = smem_map(plan);
   Table table({{.title = "offset", .align = Table::Align::kRight},
@@ -98,17 +103,16 @@ void print_shared_memory(GemmPlan const& plan) {
   };
   char const* const x = plan.swap ? "b" : "a";
   char const* const y = plan.swap ? "a" : "b";
-  row(map.x, plan.stages * map.x_stage_bytes,
-      fmt::format("{}: {} stages of {} rows of {} bytes", x, plan.stages, plan.tile_rows, row_bytes(plan.x)));
-  row(map.y, plan.stages * map.y_stage_bytes,
-      fmt::format("{}: {} stages of {} rows of {} bytes", y, plan.stages, plan.tile_cols, row_bytes(plan.y)));
+  row(map.x, plan.stages * map.x_stage_bytes, stages_text(x, plan, plan.tile_rows, row_bytes(plan.x)));
+  row(map.y, plan.stages * map.y_stage_bytes, stages_text(y, plan, plan.tile_cols, row_bytes(plan.y)));
   row(map.scale_x, map.scale_y - map.scale_x,
-      fmt::format("scales of {}: {} words a row and stage", x, scale_words(plan.x_scale, plan.x_gran_k)));
+      fmt::format("scales of {}: {} words a row and stage", x,
+                  stage_scale_words(plan.x_scale, plan.x_gran_k, plan.k_tiles)));
   row(map.scale_y, map.full - map.scale_y,
-      fmt::format("scales of {}: {} words a row and stage", y, scale_words(plan.y_scale, plan.y_gran_k)));
+      fmt::format("scales of {}: {} words a row and stage", y,
+                  stage_scale_words(plan.y_scale, plan.y_gran_k, plan.k_tiles)));
   row(map.full, 8 * plan.stages, "mbarriers: stage is full");
   row(map.empty, 8 * plan.stages, "mbarriers: stage is empty");
-  row(map.is_last, 4, "whether this CTA finishes its tile");
   std::fputs(table.text().c_str(), stdout);
 }
 
@@ -148,7 +152,7 @@ void explain(Question const& question) {
   fmt::print("      k in {} tiles of {}, {} split{}{}\n", ceil_div(shape.k, kTileK), kTileK, best.splits,
              best.splits == 1 ? "" : "s",
              best.splits == 1 ? ""
-                              : fmt::format(" of up to {}, summed in order by the last CTA of a tile",
+                              : fmt::format(" of up to {}, summed in order by the tile's cluster",
                                             best.k_tiles_per_split));
   fmt::print("      {} threads, {} bytes of shared memory\n\n", threads(best.plan),
              smem_map(best.plan).total);

@@ -128,7 +128,7 @@ void mma_fp4(MmaFp4Tile const& tile) {
 }
 
 void mma_int(MmaIntTile const& tile) {
-  if (tile.k <= 0 || tile.k > 32) throw bad_argument("k", fmt::format("{}", tile.k), "1 to 32");
+  if (tile.k <= 0 || tile.k > 128) throw bad_argument("k", fmt::format("{}", tile.k), "1 to 128");
   auto element = [](bool is_signed, std::uint8_t byte) {
     return is_signed ? static_cast<std::int32_t>(static_cast<std::int8_t>(byte)) : std::int32_t{byte};
   };

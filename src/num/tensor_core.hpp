@@ -56,7 +56,7 @@ struct MmaFp4Tile {
 };
 void mma_fp4(MmaFp4Tile const& tile);
 
-/// Integer MMA: operands are bytes, signed or not; the sum wraps, or saturates if `satfinite`. k is 16 or 32.
+/// Integer MMA: operands are bytes, signed or not; the sum wraps, or saturates if `satfinite`. k is at most 128.
 struct MmaIntTile {
   bool a_signed, b_signed, satfinite;
   int k;

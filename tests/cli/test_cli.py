@@ -402,12 +402,25 @@ class Emulate(unittest.TestCase):
         self.assertIn("race: write of 128 bytes", again.stderr)
         self.assertEqual(run(*example, "--no-race").returncode, 0)
 
+    def test_several_operations(self):
+        def listed(*ops):
+            result = run("check", "--list", *ops)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return result.stdout.splitlines()
+
+        layouts, mixes = listed("--op", "layout"), listed("--op", "hc_prenorm")
+        self.assertTrue(layouts and mixes)
+        self.assertEqual(listed("--op", "hc_prenorm,layout"), layouts + mixes)
+        self.assertEqual(listed("--op", "layout", "--op", "hc_prenorm"), layouts + mixes)
+        self.assertEqual(run("check", "--list", "--op", "layout,mixes").returncode, 2)
+
     def test_schedules_explore_cases(self):
         result = run("check", "--filter", "exact 3x40x64", "--device", "emu:sm_121a", "--seeds", "5")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         layout = ("check", "--op", "layout", "--filter", "mn 131 k 416 per 1x128", "--seeds", "3", "--device")
         result = run(*layout, "emu:sm_121a")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertIn("0 unsupported on emu:sm_121a, 3 schedules a case", result.stdout)
         for refused in (
             ("--device", "null:sm_120a", "--seeds", "5"),
             ("--device", "null:sm_120a", "--schedule", "2"),

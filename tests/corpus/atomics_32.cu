@@ -21,7 +21,8 @@ CORPUS({.grid = {2}, .block = {64}}, [](Data& data) {
   std::vector<u32> words = {1, 2, ~0u, 0x80000000u, ~0u, 0, 0, 0, 30, 8, 5}, after = words, claimed(37);
   for (u32 t = 0; t < 128; ++t) {
     u32 const x = a[t];
-    after[0] += x, after[1] -= x, after[2] = std::min(after[2], x), after[4] &= x | 0xf0, after[5] |= x & 0x11111, after[6] ^= x;
+    after[0] += x, after[1] -= x, after[2] = std::min(after[2], x), after[4] &= x | 0xf0,
+                                  after[5] |= x & 0x11111, after[6] ^= x;
     after[3] = static_cast<u32>(std::max(static_cast<i32>(after[3]), static_cast<i32>(x)));
     ++claimed[after[7]];
     after[7] = after[7] >= 36 ? 0 : after[7] + 1;

@@ -21,7 +21,8 @@ CORPUS({.grid = {1}, .block = {96}}, [](Data& data) {
   auto const a = data.in(data.random<u64>(96));
   std::vector<u64> words = {1, ~0ull, 1ull << 63, ~0ull, 0, 0, 1, 0}, after = words;
   for (u64 const x : a) {
-    after[0] += x, after[1] = std::min(after[1], x), after[3] &= x | 0xff00ff, after[4] |= x & 0x100010001, after[5] ^= x;
+    after[0] += x, after[1] = std::min(after[1], x), after[3] &= x | 0xff00ff, after[4] |= x & 0x100010001,
+                   after[5] ^= x;
     after[2] = static_cast<u64>(std::max(static_cast<i64>(after[2]), static_cast<i64>(x)));
     after[6] = after[6] * 3 + 1;
   }

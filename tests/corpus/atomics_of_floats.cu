@@ -3,7 +3,8 @@
 #if CORPUS_DEVICE
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-extern "C" __global__ void kernel(float const* a, float* floats, double* doubles, __half* halves, __nv_bfloat16* brains) {
+extern "C" __global__ void kernel(float const* a, float* floats, double* doubles, __half* halves,
+                                  __nv_bfloat16* brains) {
   u32 const t = threadIdx.x;
   float const x = a[t];
   atomicAdd(&floats[0], x);

@@ -17,14 +17,16 @@ enum class Kind : u8 { kOne = 1, kTwo = 2 };
 extern "C" __global__ void kernel(u64 const* a, u64* out) {
   u32 const t = threadIdx.x;
   Fields f;
-  f.a = static_cast<u32>(a[t]), f.b = static_cast<i32>(a[t] >> 3), f.c = static_cast<u32>(a[t] >> 10), f.d = a[t] * 5, f.e = a[t] >> 5;
+  f.a = static_cast<u32>(a[t]), f.b = static_cast<i32>(a[t] >> 3), f.c = static_cast<u32>(a[t] >> 10),
+  f.d = a[t] * 5, f.e = a[t] >> 5;
   f.c += 1, f.b = f.b / 2, f.d ^= f.e;
   Number n;
   n.f = static_cast<float>(t) + 0.5f;
   n.bytes[0] = static_cast<u8>(t), n.bytes[3] ^= 0x80;
   Kind const kind = t % 2 ? Kind::kOne : Kind::kTwo;
   u64* const to = out + 4 * t;
-  to[0] = f.a | static_cast<u64>(f.c) << 8, to[1] = static_cast<u64>(static_cast<i64>(f.b)), to[2] = f.d + f.e, to[3] = n.u + static_cast<u64>(kind);
+  to[0] = f.a | static_cast<u64>(f.c) << 8, to[1] = static_cast<u64>(static_cast<i64>(f.b)),
+  to[2] = f.d + f.e, to[3] = n.u + static_cast<u64>(kind);
 }
 #else
 CORPUS({.grid = {1}, .block = {32}}, [](Data& data) {

@@ -34,19 +34,23 @@ CORPUS({.grid = {1}, .block = {96}}, [](Data& data) {
     out.push_back(static_cast<u32>(std::countl_zero(x) * 100 + std::countl_zero(z)));
     out.push_back(static_cast<u32>(reversed(x, 32)));
     out.push_back(static_cast<u32>(reversed(z, 64) >> 16));
-    out.push_back(static_cast<u32>((x == 0 ? 0 : std::countr_zero(x) + 1) * 100 + (z == 0 ? 0 : std::countr_zero(z) + 1)));
+    out.push_back(static_cast<u32>((x == 0 ? 0 : std::countr_zero(x) + 1) * 100 +
+                                   (z == 0 ? 0 : std::countr_zero(z) + 1)));
     u32 permuted = 0;
     u64 const both = x | u64{y} << 32;
-    for (int k = 0; k < 4; ++k) permuted |= static_cast<u32>(both >> (8 * (y >> (4 * k) & 7)) & 0xff) << (8 * k);
+    for (int k = 0; k < 4; ++k)
+      permuted |= static_cast<u32>(both >> (8 * (y >> (4 * k) & 7)) & 0xff) << (8 * k);
     out.push_back(permuted);
     u64 const pair = u64{y} << 32 | x;
     u32 const wrap = t % 32, clamp = std::min(t, 32u);
-    out.push_back(static_cast<u32>((pair << wrap) >> 32) ^ (clamp == 32 ? x : static_cast<u32>((pair << clamp) >> 32)));
+    out.push_back(static_cast<u32>((pair << wrap) >> 32) ^
+                  (clamp == 32 ? x : static_cast<u32>((pair << clamp) >> 32)));
     out.push_back(static_cast<u32>(pair >> wrap) ^ (clamp == 32 ? y : static_cast<u32>(pair >> clamp)));
     i64 const distance = i64{static_cast<i32>(x)} - i64{static_cast<i32>(y >> 1)};
     out.push_back(static_cast<u32>(std::abs(distance)) + 5u + (x > y ? x - y : y - x) + 7u);
     i64 const half = (i64{static_cast<i32>(x)} + i64{static_cast<i32>(y)}) >> 1;
-    out.push_back(static_cast<u32>(half) ^ static_cast<u32>((u64{x} + y + 1) >> 1) ^ (x & ~y) ^ (x | (y ^ x)));
+    out.push_back(static_cast<u32>(half) ^ static_cast<u32>((u64{x} + y + 1) >> 1) ^ (x & ~y) ^
+                  (x | (y ^ x)));
   }
   data.out(out);
 });

@@ -12,7 +12,8 @@ extern "C" __global__ void kernel(u32 const* first, u32 const* edges, u32* dista
     for (u32 k = t; k < count[now]; k += blockDim.x) {
       u32 const n = queue[now][k];
       for (u32 e = first[n]; e < first[n + 1]; ++e) {
-        if (atomicCAS(&distance[edges[e]], ~0u, level + 1) == ~0u) queue[next][atomicAdd(&count[next], 1u)] = edges[e];
+        if (atomicCAS(&distance[edges[e]], ~0u, level + 1) == ~0u)
+          queue[next][atomicAdd(&count[next], 1u)] = edges[e];
       }
     }
     __syncthreads();

@@ -12,7 +12,8 @@ extern "C" __global__ void kernel(u32* out) {
   asm volatile("mov.u32 %0, %%lanemask_lt;" : "=r"(mask));
   __nanosleep(100);
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(second));
-  out[t] = (clock64() >= begin) + 2 * (second >= first) + (lane == t % 32) * 4 + (mask == (1u << lane) - 1) * 8 + (warps >= 2) * 16 + blockIdx.y * 32 + gridDim.y * 64;
+  out[t] = (clock64() >= begin) + 2 * (second >= first) + (lane == t % 32) * 4 +
+           (mask == (1u << lane) - 1) * 8 + (warps >= 2) * 16 + blockIdx.y * 32 + gridDim.y * 64;
 }
 #else
 CORPUS({.grid = {1, 1}, .block = {64}}, [](Data& data) { data.out(std::vector<u32>(64, 31 + 64)); });

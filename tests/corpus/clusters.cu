@@ -10,7 +10,8 @@ extern "C" __global__ void __cluster_dims__(4, 1, 1) kernel(u32 const* a, u32* o
   mine[t] = a[thread_number()];
   cluster.sync();
   u32 sum = 0;
-  for (u32 r = 0; r < cluster.num_blocks(); ++r) sum += cluster.map_shared_rank(mine, (rank + r) % 4)[(t + r) % 64] * (r + 1);
+  for (u32 r = 0; r < cluster.num_blocks(); ++r)
+    sum += cluster.map_shared_rank(mine, (rank + r) % 4)[(t + r) % 64] * (r + 1);
   cluster.sync();
   atomicAdd(cluster.map_shared_rank(mine, 0) + t, rank + 1);
   cluster.sync();

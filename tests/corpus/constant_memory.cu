@@ -23,7 +23,8 @@ CORPUS({.grid = {1}, .block = {32}}, [](Data& data) {
   int const a[3] = {-1, 2, -3}, c[3][3] = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}};
   float const b[3] = {0.5f, -1.5f, 2.5f};
   for (unsigned t = 0; t < 32; ++t) {
-    out.push_back(table[t % 5] + static_cast<u64>(static_cast<i64>(a[t % 3] * c[t % 3][t % 2 + 1])) + static_cast<u64>("constant"[t % 8]));
+    out.push_back(table[t % 5] + static_cast<u64>(static_cast<i64>(a[t % 3] * c[t % 3][t % 2 + 1])) +
+                  static_cast<u64>("constant"[t % 8]));
     floats.push_back(-1.5f + b[t % 3]);
   }
   data.out(out), data.out(floats);

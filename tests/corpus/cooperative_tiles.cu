@@ -16,7 +16,8 @@ extern "C" __global__ void kernel(u32 const* a, u32* out) {
     extra = active.size() * 100 + active.thread_rank();
   }
   block.sync();
-  out[2 * t] = first, out[2 * t + 1] = extra + (tile.any(a[t] % 17 == 0) ? 10000 : 0) + tile.meta_group_rank() * 100000;
+  out[2 * t] = first,
+          out[2 * t + 1] = extra + (tile.any(a[t] % 17 == 0) ? 10000 : 0) + tile.meta_group_rank() * 100000;
 }
 #else
 CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {

@@ -29,7 +29,8 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
       ul += u32{static_cast<u16>(a[t] >> (16 * k))} * static_cast<u8>(b[t] >> (8 * k));
       uh += u32{static_cast<u16>(a[t] >> (16 * k))} * static_cast<u8>(b[t] >> (8 * k + 16));
     }
-    for (u32 const one : {static_cast<u32>(s4), u4, static_cast<u32>(sl), static_cast<u32>(sh), ul, uh}) out.push_back(one);
+    for (u32 const one : {static_cast<u32>(s4), u4, static_cast<u32>(sl), static_cast<u32>(sh), ul, uh})
+      out.push_back(one);
   }
   data.out(out);
 });

@@ -16,15 +16,22 @@ extern "C" __global__ void kernel(float const* a, double const* b, i64* out) {
 CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
   auto a = data.random<float>(64, -50, 50);
   auto b = data.random<double>(64, -1e5, 1e5);
-  a[0] = 1e20f, a[1] = -1e20f, a[2] = 2.5f, a[3] = 3.5f, a[4] = -0.5f, a[5] = 3e9f, b[0] = 1e300, b[1] = -1e300, b[2] = 0.5, b[3] = 1.5;
+  a[0] = 1e20f, a[1] = -1e20f, a[2] = 2.5f, a[3] = 3.5f, a[4] = -0.5f, a[5] = 3e9f, b[0] = 1e300,
+  b[1] = -1e300, b[2] = 0.5, b[3] = 1.5;
   data.in(a), data.in(b);
   std::vector<i64> out;
   for (int t = 0; t < 64; ++t) {
     double const x = a[t], y = b[t];
     auto const s32 = [](double v) { return static_cast<i64>(std::clamp(v, -2147483648.0, 2147483647.0)); };
     auto const u32_of = [](double v) { return static_cast<i64>(std::clamp(v, 0.0, 4294967295.0)); };
-    auto const s64 = [](double v) { return v >= 0x1p63 ? std::numeric_limits<i64>::max() : v <= -0x1p63 ? std::numeric_limits<i64>::min() : static_cast<i64>(v); };
-    auto const u64_of = [](double v) { return static_cast<i64>(v >= 0x1p64 ? ~u64{0} : v <= 0 ? u64{0} : static_cast<u64>(v)); };
+    auto const s64 = [](double v) {
+      return v >= 0x1p63    ? std::numeric_limits<i64>::max()
+             : v <= -0x1p63 ? std::numeric_limits<i64>::min()
+                            : static_cast<i64>(v);
+    };
+    auto const u64_of = [](double v) {
+      return static_cast<i64>(v >= 0x1p64 ? ~u64{0} : v <= 0 ? u64{0} : static_cast<u64>(v));
+    };
     out.push_back(s32(std::nearbyint(x)));
     out.push_back(s32(std::trunc(x)));
     out.push_back(s32(std::ceil(x)));

@@ -11,12 +11,14 @@ extern "C" __global__ void kernel(float const* a, float const* b, float* out) {
   to[0] = __fadd_rn(x, y), to[1] = __fadd_rz(x, y), to[2] = __fadd_ru(x, y), to[3] = __fadd_rd(x, y);
   to[4] = __fmul_rn(x, y), to[5] = __fmul_rz(x, y), to[6] = __fmul_ru(x, y), to[7] = __fmul_rd(x, y);
   to[8] = __fdiv_rn(x, y), to[9] = __fdiv_rz(x, y), to[10] = __fdiv_ru(x, y), to[11] = __fdiv_rd(x, y);
-  to[12] = __fmaf_rn(x, y, 0.3f), to[13] = __fsqrt_rn(fabsf(x)), to[14] = __fsqrt_ru(fabsf(y)), to[15] = __frcp_rd(y);
+  to[12] = __fmaf_rn(x, y, 0.3f), to[13] = __fsqrt_rn(fabsf(x)), to[14] = __fsqrt_ru(fabsf(y)),
+  to[15] = __frcp_rd(y);
 }
 #else
 CORPUS({.grid = {1}, .block = {128}}, [](Data& data) {
   auto a = data.random<float>(128, -1000, 1000), b = data.random<float>(128, -3, 3);
-  a[0] = 1e-42f, a[1] = 3e38f, a[2] = 0, a[3] = std::numeric_limits<float>::infinity(), b[1] = 5, a[4] = -1e-20f, b[4] = 1e-20f;
+  a[0] = 1e-42f, a[1] = 3e38f, a[2] = 0, a[3] = std::numeric_limits<float>::infinity(), b[1] = 5,
+  a[4] = -1e-20f, b[4] = 1e-20f;
   data.in(a), data.in(b);
   std::vector<float> out(128 * 16);
   int const modes[] = {FE_TONEAREST, FE_TOWARDZERO, FE_UPWARD, FE_DOWNWARD};

@@ -12,8 +12,10 @@ extern "C" __global__ void kernel(float const* a, float* values, u8* codes) {
   y.__x = static_cast<u8>(t);
   __nv_fp6_e3m2 z;
   z.__x = static_cast<u8>(t);
-  values[3 * t] = static_cast<float>(x), values[3 * t + 1] = static_cast<float>(y), values[3 * t + 2] = static_cast<float>(z);
-  codes[4 * t] = __nv_fp4_e2m1(a[t]).__x, codes[4 * t + 1] = __nv_fp6_e2m3(a[t]).__x, codes[4 * t + 2] = __nv_fp6_e3m2(a[t]).__x;
+  values[3 * t] = static_cast<float>(x), values[3 * t + 1] = static_cast<float>(y),
+             values[3 * t + 2] = static_cast<float>(z);
+  codes[4 * t] = __nv_fp4_e2m1(a[t]).__x, codes[4 * t + 1] = __nv_fp6_e2m3(a[t]).__x,
+            codes[4 * t + 2] = __nv_fp6_e3m2(a[t]).__x;
   codes[4 * t + 3] = __nv_fp4x2_e2m1(float2{a[t] / 2, a[t] * 2}).__x;
 }
 #else
@@ -30,7 +32,8 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
     codes.push_back(code(a[t], kE2m1));
     codes.push_back(code(a[t], kE2m3));
     codes.push_back(code(a[t], kE3m2));
-    codes.push_back(static_cast<u8>(code(static_cast<double>(a[t] / 2), kE2m1) | code(static_cast<double>(a[t] * 2), kE2m1) << 4));
+    codes.push_back(static_cast<u8>(code(static_cast<double>(a[t] / 2), kE2m1) |
+                                    code(static_cast<double>(a[t] * 2), kE2m1) << 4));
   }
   data.out(values), data.out(codes);
 });

@@ -30,7 +30,8 @@ CORPUS({.grid = {1}, .block = {16, 16}}, [](Data& data) {
       for (int x = 0; x < 16; ++x) {
         int sum = 0;
         for (int v = std::max(0, y - 1); v <= std::min(15, y + 1); ++v) {
-          for (int u = std::max(0, x - 1); u <= std::min(15, x + 1); ++u) sum += (u != x || v != y) && before[16 * v + u];
+          for (int u = std::max(0, x - 1); u <= std::min(15, x + 1); ++u)
+            sum += (u != x || v != y) && before[16 * v + u];
         }
         after[16 * y + x] = sum == 3 || (sum == 2 && before[16 * y + x]);
       }

@@ -12,7 +12,8 @@ extern "C" __global__ void kernel(u32 const* a, u32* out) {
   for (u32 k = 0; k < 4; ++k) local[k] = t * k;
   u32 const* const choice[4] = {a, shared, local, fixed};
   u32 const* const p = choice[t % 4];
-  out[t] = sum(p) | (__isGlobal(p) != 0) << 30 | static_cast<u32>(__isShared(p) != 0) << 31 | (__isLocal(p) != 0) << 29;
+  out[t] = sum(p) | (__isGlobal(p) != 0) << 30 | static_cast<u32>(__isShared(p) != 0) << 31 |
+           (__isLocal(p) != 0) << 29;
 }
 #else
 CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
@@ -20,7 +21,8 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
   std::vector<u32> out;
   for (u32 t = 0; t < 64; ++t) {
     u32 const sums[4] = {5 + 12 + 21, 100 + 202 + 306, 2 * t + 6 * t, 11 + 44 + 99};
-    u32 const flags[4] = {1u << 30, 1u << 31, 1u << 29, 1u << 30};  // constant memory is part of global memory
+    u32 const flags[4] = {1u << 30, 1u << 31, 1u << 29,
+                          1u << 30};  // constant memory is part of global memory
     out.push_back(sums[t % 4] | flags[t % 4]);
   }
   (void)a;

@@ -7,9 +7,11 @@ extern "C" __global__ void kernel(u32 const* a, u32 const* b, u32* out) {
   u32 const t = threadIdx.x;
   __half2 const x = reinterpret_cast<__half2 const*>(a)[t], y = reinterpret_cast<__half2 const*>(b)[t];
   u32* const to = out + 10 * t;
-  to[0] = word(__hadd2(x, y)), to[1] = word(__hsub2(x, y)), to[2] = word(__hmul2_sat(x, y)), to[3] = word(__hfma2(x, y, x));
+  to[0] = word(__hadd2(x, y)), to[1] = word(__hsub2(x, y)), to[2] = word(__hmul2_sat(x, y)),
+  to[3] = word(__hfma2(x, y, x));
   to[4] = word(__hfma2_relu(x, y, x)), to[5] = word(__hmin2(x, y)), to[6] = word(__hneg2(__habs2(x)));
-  to[7] = word(__hgt2(x, y)), to[8] = __hle2_mask(x, y), to[9] = word(__lows2half2(x, y)) ^ word(__halves2half2(__high2half(x), __low2half(y)));
+  to[7] = word(__hgt2(x, y)), to[8] = __hle2_mask(x, y),
+  to[9] = word(__lows2half2(x, y)) ^ word(__halves2half2(__high2half(x), __low2half(y)));
 }
 #else
 CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
@@ -24,7 +26,10 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
   for (int t = 0; t < 64; ++t) {
     auto const both = [&](auto f) {
       u32 r = 0;
-      for (int k = 0; k < 2; ++k) r |= (f(decoded(a[t] >> (16 * k) & 0xffff, kHalf), decoded(b[t] >> (16 * k) & 0xffff, kHalf)) & 0xffff) << (16 * k);
+      for (int k = 0; k < 2; ++k)
+        r |=
+            (f(decoded(a[t] >> (16 * k) & 0xffff, kHalf), decoded(b[t] >> (16 * k) & 0xffff, kHalf)) & 0xffff)
+            << (16 * k);
       return r;
     };
     out.push_back(both([&](double x, double y) { return code(x + y); }));

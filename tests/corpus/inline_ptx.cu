@@ -7,12 +7,19 @@ extern "C" __global__ void kernel(u32 const* a, u32 const* b, u32* out) {
   asm("lop3.b32 %0, %1, %2, %3, 0x96;" : "=r"(logic) : "r"(x), "r"(y), "r"(t));
   asm("bfe.s32 %0, %1, %2, 9;" : "=r"(field) : "r"(x), "r"(t % 24));
   asm("bfi.b32 %0, %1, %2, 5, 11;" : "=r"(inserted) : "r"(x), "r"(y));
-  asm("mad.lo.cc.u32 %0, %2, %3, %4; madc.hi.u32 %1, %2, %3, 0;" : "=r"(low), "=r"(high) : "r"(x), "r"(y), "r"(t * 0x1000000u));
-  asm("{ .reg .pred p, q; setp.lt.u32 p|q, %1, %2; @p mov.u32 %0, 1; @q mov.u32 %0, 2; }" : "=r"(chosen) : "r"(x), "r"(y));
+  asm("mad.lo.cc.u32 %0, %2, %3, %4; madc.hi.u32 %1, %2, %3, 0;"
+      : "=r"(low), "=r"(high)
+      : "r"(x), "r"(y), "r"(t * 0x1000000u));
+  asm("{ .reg .pred p, q; setp.lt.u32 p|q, %1, %2; @p mov.u32 %0, 1; @q mov.u32 %0, 2; }"
+      : "=r"(chosen)
+      : "r"(x), "r"(y));
   asm("bfind.shiftamt.u32 %0, %1;" : "=r"(found) : "r"(x >> (t % 32)));
-  asm("{\n.reg.b8 l0,l1,l2,l3;\n mov.b32 {l0,l1,l2,l3}, %1;\n mov.b32 %0, {l3,l2,l1,l0};\n}" : "=r"(permuted) : "r"(x));
+  asm("{\n.reg.b8 l0,l1,l2,l3;\n mov.b32 {l0,l1,l2,l3}, %1;\n mov.b32 %0, {l3,l2,l1,l0};\n}"
+      : "=r"(permuted)
+      : "r"(x));
   u32* const to = out + 8 * t;
-  to[0] = logic, to[1] = field, to[2] = inserted, to[3] = low, to[4] = high, to[5] = chosen, to[6] = found, to[7] = permuted;
+  to[0] = logic, to[1] = field, to[2] = inserted, to[3] = low, to[4] = high, to[5] = chosen, to[6] = found,
+  to[7] = permuted;
 }
 #else
 CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {

@@ -16,7 +16,8 @@ extern "C" __global__ void kernel(u32 const* a, u32* out) {
       if (round < 2) asm volatile("barrier.cta.arrive %0, 128;" ::"r"(3 + half) : "memory");
     }
   }
-  int const count = __syncthreads_count(a[t] & 1), any = __syncthreads_or(a[t] == 12345), all = __syncthreads_and(t < 128);
+  int const count = __syncthreads_count(a[t] & 1), any = __syncthreads_or(a[t] == 12345),
+            all = __syncthreads_and(t < 128);
   if (t == 0) out[256] = static_cast<u32>(count * 4 + (any != 0) * 2 + (all != 0));
 }
 #else

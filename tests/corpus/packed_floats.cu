@@ -1,7 +1,9 @@
 // Two floats in one register: the packed instructions where the target has them.
 #include "corpus.h"
 #if CORPUS_DEVICE
-__device__ u64 packed(float x, float y) { return static_cast<u64>(__float_as_uint(y)) << 32 | __float_as_uint(x); }
+__device__ u64 packed(float x, float y) {
+  return static_cast<u64>(__float_as_uint(y)) << 32 | __float_as_uint(x);
+}
 __device__ u64 fused(u64 a, u64 b, u64 c) {
   u64 d;
 #if __CUDA_ARCH__ >= 1000

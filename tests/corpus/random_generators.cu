@@ -3,7 +3,8 @@
 #if CORPUS_DEVICE
 __device__ uint4 philox(uint4 c, uint2 k) {
   for (int r = 0; r < 10; ++r) {
-    u32 const h0 = __umulhi(0xD2511F53u, c.x), l0 = 0xD2511F53u * c.x, h1 = __umulhi(0xCD9E8D57u, c.z), l1 = 0xCD9E8D57u * c.z;
+    u32 const h0 = __umulhi(0xD2511F53u, c.x), l0 = 0xD2511F53u * c.x, h1 = __umulhi(0xCD9E8D57u, c.z),
+              l1 = 0xCD9E8D57u * c.z;
     c = make_uint4(h1 ^ c.y ^ k.x, l1, h0 ^ c.w ^ k.y, l0);
     k.x += 0x9E3779B9u, k.y += 0xBB67AE85u;
   }
@@ -33,7 +34,8 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
     u32 c[4] = {t, 1, 2, 3}, k[2] = {t * t, 5};
     for (int r = 0; r < 10; ++r) {
       u64 const p = u64{0xD2511F53u} * c[0], q = u64{0xCD9E8D57u} * c[2];
-      u32 const next[4] = {static_cast<u32>(q >> 32) ^ c[1] ^ k[0], static_cast<u32>(q), static_cast<u32>(p >> 32) ^ c[3] ^ k[1], static_cast<u32>(p)};
+      u32 const next[4] = {static_cast<u32>(q >> 32) ^ c[1] ^ k[0], static_cast<u32>(q),
+                           static_cast<u32>(p >> 32) ^ c[3] ^ k[1], static_cast<u32>(p)};
       std::copy_n(next, 4, c);
       k[0] += 0x9E3779B9u, k[1] += 0xBB67AE85u;
     }

@@ -8,10 +8,14 @@ extern "C" __global__ void kernel(float const* a, double const* b, float* f, dou
   float* const to = f + 12 * t;
   int exponent;
   float whole;
-  to[0] = floorf(x), to[1] = ceilf(x), to[2] = truncf(x), to[3] = rintf(x), to[4] = roundf(x), to[5] = fmodf(x, 1.75f);
-  to[6] = remainderf(x, 1.75f), to[7] = modff(x, &whole) + 10 * whole, to[8] = frexpf(x, &exponent) + exponent;
-  to[9] = ldexpf(x, static_cast<int>(t) - 32), to[10] = nextafterf(x, 100.f), to[11] = static_cast<float>(lrintf(x) + ilogbf(x));
-  d[4 * t] = floor(y) + ceil(y / 3), d[4 * t + 1] = fmod(y, 0.7), d[4 * t + 2] = round(y) + trunc(y / 7), d[4 * t + 3] = scalbn(y, 5) + logb(y);
+  to[0] = floorf(x), to[1] = ceilf(x), to[2] = truncf(x), to[3] = rintf(x), to[4] = roundf(x),
+  to[5] = fmodf(x, 1.75f);
+  to[6] = remainderf(x, 1.75f), to[7] = modff(x, &whole) + 10 * whole,
+  to[8] = frexpf(x, &exponent) + exponent;
+  to[9] = ldexpf(x, static_cast<int>(t) - 32), to[10] = nextafterf(x, 100.f),
+  to[11] = static_cast<float>(lrintf(x) + ilogbf(x));
+  d[4 * t] = floor(y) + ceil(y / 3), d[4 * t + 1] = fmod(y, 0.7), d[4 * t + 2] = round(y) + trunc(y / 7),
+        d[4 * t + 3] = scalbn(y, 5) + logb(y);
 }
 #else
 CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
@@ -24,7 +28,9 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
     double const y = b[t];
     int exponent = 0;
     float whole = 0;
-    for (float const one : {std::floor(x), std::ceil(x), std::trunc(x), std::rint(x), std::round(x), std::fmod(x, 1.75f), std::remainder(x, 1.75f)}) f.push_back(one);
+    for (float const one : {std::floor(x), std::ceil(x), std::trunc(x), std::rint(x), std::round(x),
+                            std::fmod(x, 1.75f), std::remainder(x, 1.75f)})
+      f.push_back(one);
     float const part = std::modf(x, &whole);
     f.push_back(std::fma(10.0f, whole, part));
     float const mantissa = std::frexp(x, &exponent);

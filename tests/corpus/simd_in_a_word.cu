@@ -23,12 +23,20 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
     u32 const x = a[t], y = b[t];
     auto const bytes = [&](auto f) {
       u32 r = 0;
-      for (int k = 0; k < 4; ++k) r |= (static_cast<u32>(f(static_cast<int>(x >> (8 * k) & 255), static_cast<int>(y >> (8 * k) & 255))) & 255) << (8 * k);
+      for (int k = 0; k < 4; ++k)
+        r |=
+            (static_cast<u32>(f(static_cast<int>(x >> (8 * k) & 255), static_cast<int>(y >> (8 * k) & 255))) &
+             255)
+            << (8 * k);
       return r;
     };
     auto const halves = [&](auto f) {
       u32 r = 0;
-      for (int k = 0; k < 2; ++k) r |= (static_cast<u32>(f(int{static_cast<i16>(x >> (16 * k))}, int{static_cast<i16>(y >> (16 * k))})) & 0xffff) << (16 * k);
+      for (int k = 0; k < 2; ++k)
+        r |=
+            (static_cast<u32>(f(int{static_cast<i16>(x >> (16 * k))}, int{static_cast<i16>(y >> (16 * k))})) &
+             0xffff)
+            << (16 * k);
       return r;
     };
     out.push_back(bytes([](int p, int q) { return p + q; }));
@@ -40,7 +48,9 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
     out.push_back(halves([](int p, int q) { return std::clamp(p + q, -32768, 32767); }));
     out.push_back(bytes([](int p, int q) { return (p + q + 1) / 2; }));
     u32 sum = 0;
-    for (int k = 0; k < 4; ++k) sum += static_cast<u32>(std::abs(static_cast<int>(x >> (8 * k) & 255) - static_cast<int>(y >> (8 * k) & 255)));
+    for (int k = 0; k < 4; ++k)
+      sum += static_cast<u32>(
+          std::abs(static_cast<int>(x >> (8 * k) & 255) - static_cast<int>(y >> (8 * k) & 255)));
     out.push_back(sum);
     i32 const added = static_cast<i32>(x + (y >> 3));
     out.push_back(static_cast<u32>(std::max(0, std::max(added, -7))) ^ std::max({x, y, 77u}));

@@ -21,7 +21,8 @@ __device__ __noinline__ Corpus_Big change(Corpus_Big b, u32 t) {
 extern "C" __global__ void kernel(Corpus_Big const big, u8 flag, double* out, u64* pairs) {
   u32 const t = threadIdx.x;
   Corpus_Big const b = change(change(big, t), t + 1);
-  out[t] = b.d[0] + b.d[1] + b.d[2] + b.s + b.c[0] + b.c[1] * 2 + b.c[2] * 3 + b.c[3] * 4 + b.c[4] * 5 + static_cast<double>(b.f) + flag;
+  out[t] = b.d[0] + b.d[1] + b.d[2] + b.s + b.c[0] + b.c[1] * 2 + b.c[2] * 3 + b.c[3] * 4 + b.c[4] * 5 +
+           static_cast<double>(b.f) + flag;
   Pair const p = swap({t, t * 1000ull + 1});
   pairs[t] = p.b << 32 | p.a;
 }

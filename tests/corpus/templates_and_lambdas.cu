@@ -43,7 +43,8 @@ CORPUS({.grid = {1}, .block = {32}}, [](Data& data) {
   for (u32 t = 0; t < 32; ++t) {
     u64 ring = t + 2;
     for (int k = 0; k < 5; ++k) ring = ring * ring % 1009;
-    out.push_back(t * 21 + 7 * 81 + 7 + static_cast<u32>((1.5f + static_cast<float>(t)) * 2) + 3 + t + static_cast<u32>(ring));
+    out.push_back(t * 21 + 7 * 81 + 7 + static_cast<u32>((1.5f + static_cast<float>(t)) * 2) + 3 + t +
+                  static_cast<u32>(ring));
   }
   data.out(out);
 });

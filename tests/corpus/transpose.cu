@@ -10,7 +10,8 @@ extern "C" __global__ void __launch_bounds__(256) kernel(float const* a, float* 
   __syncthreads();
   int const column = blockIdx.y * 32 + threadIdx.x, row = blockIdx.x * 32 + threadIdx.y;
   for (int k = 0; k < 32; k += 8) {
-    if (column < rows && row + k < columns) out[(row + k) * rows + column] = tile[threadIdx.x][threadIdx.y + k];
+    if (column < rows && row + k < columns)
+      out[(row + k) * rows + column] = tile[threadIdx.x][threadIdx.y + k];
   }
 }
 #else

@@ -1,14 +1,16 @@
 // Vectors of two, three and four elements of every size; loads of 16 bytes.
 #include "corpus.h"
 #if CORPUS_DEVICE
-extern "C" __global__ void kernel(float4 const* f, uchar4 const* b, double2 const* d, short3 const* s, longlong2* out, float3* more) {
+extern "C" __global__ void kernel(float4 const* f, uchar4 const* b, double2 const* d, short3 const* s,
+                                  longlong2* out, float3* more) {
   u32 const t = threadIdx.x;
   float4 const x = f[t];
   uchar4 const y = b[t];
   double2 const z = __ldg(&d[t]);
   short3 const w = s[t];
   out[t] = make_longlong2(static_cast<i64>(x.x * 100) + y.x * y.y, static_cast<i64>(z.x) + w.x * w.z);
-  more[t] = make_float3(x.y + x.z, x.w * static_cast<float>(y.z), static_cast<float>(z.y) - static_cast<float>(w.y + y.w));
+  more[t] = make_float3(x.y + x.z, x.w * static_cast<float>(y.z),
+                        static_cast<float>(z.y) - static_cast<float>(w.y + y.w));
 }
 #else
 CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {

@@ -30,7 +30,8 @@ CORPUS({.grid = {1}, .block = {64}}, [](Data& data) {
       return r;
     };
     out.push_back(ballot([&](unsigned k) { return (a[k] & 1) != 0; }));
-    u32 const zero = ballot([&](unsigned k) { return (a[k] & 0xff) == 0; }), all = ballot([&](unsigned k) { return a[k] != 0; });
+    u32 const zero = ballot([&](unsigned k) { return (a[k] & 0xff) == 0; }),
+              all = ballot([&](unsigned k) { return a[k] != 0; });
     out.push_back((zero != 0) | (all == ~0u) << 1);
     out.push_back(ballot([&](unsigned k) { return a[k] % 5 == a[t] % 5; }));
     out.push_back(~0u ^ 16u);

@@ -26,7 +26,8 @@ CORPUS({.grid = {1}, .block = {96}}, [](Data& data) {
     std::vector<float> f;
     for (unsigned l = 0; l < 32; ++l) {
       u32 const x = a[(t & ~31u) + l];
-      sum += x, least = std::min(least, x), most = std::max(most, static_cast<i32>(x)), all &= x | 0xff, any |= x & 0x10101, odd ^= x;
+      sum += x, least = std::min(least, x), most = std::max(most, static_cast<i32>(x)), all &= x | 0xff,
+                any |= x & 0x10101, odd ^= x;
       if (l / 16 == t % 32 / 16) part += x;
       f.push_back(static_cast<float>(x >> 12));
     }
@@ -34,7 +35,9 @@ CORPUS({.grid = {1}, .block = {96}}, [](Data& data) {
       auto const before = f;
       for (unsigned l = 0; l < 32; ++l) f[l] = before[l] + before[l ^ d];
     }
-    for (u32 const one : {sum, least, static_cast<u32>(most), all, any, odd, part, std::bit_cast<u32>(f[t % 32])}) out.push_back(one);
+    for (u32 const one :
+         {sum, least, static_cast<u32>(most), all, any, odd, part, std::bit_cast<u32>(f[t % 32])})
+      out.push_back(one);
   }
   data.out(out);
 });

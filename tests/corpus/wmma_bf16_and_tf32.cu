@@ -3,7 +3,8 @@
 #if CORPUS_DEVICE
 #include <mma.h>
 using namespace nvcuda;
-extern "C" __global__ void kernel(__nv_bfloat16 const* a, __nv_bfloat16 const* b, float* d, float const* p, float const* q, float* r) {
+extern "C" __global__ void kernel(__nv_bfloat16 const* a, __nv_bfloat16 const* b, float* d, float const* p,
+                                  float const* q, float* r) {
   wmma::fragment<wmma::matrix_a, 32, 8, 16, __nv_bfloat16, wmma::row_major> x;
   wmma::fragment<wmma::matrix_b, 32, 8, 16, __nv_bfloat16, wmma::row_major> y;
   wmma::fragment<wmma::accumulator, 32, 8, 16, float> z;
@@ -33,7 +34,8 @@ CORPUS({.grid = {1}, .block = {32}}, [](Data& data) {
   std::vector<float> d(256, 0.5f), p(128), q(128), r(256);
   for (int i = 0; i < 32; ++i) {
     for (int j = 0; j < 8; ++j) {
-      for (int k = 0; k < 16; ++k) d[8 * i + j] += static_cast<float>(decoded(a[16 * i + k], kBf16) * decoded(b[8 * k + j], kBf16));
+      for (int k = 0; k < 16; ++k)
+        d[8 * i + j] += static_cast<float>(decoded(a[16 * i + k], kBf16) * decoded(b[8 * k + j], kBf16));
     }
   }
   data.out(d);

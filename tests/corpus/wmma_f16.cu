@@ -38,7 +38,8 @@ CORPUS({.grid = {1}, .block = {32}}, [](Data& data) {
   for (int i = 0; i < 16; ++i) {
     for (int j = 0; j < 16; ++j) {
       double sum = c[16 * i + j];
-      for (int k = 0; k < 16; ++k) sum += a[16 * i + k] * b[16 * j + k], e[16 * i + j] += a[16 * i + k] * b[16 * k + j];
+      for (int k = 0; k < 16; ++k)
+        sum += a[16 * i + k] * b[16 * j + k], e[16 * i + j] += a[16 * i + k] * b[16 * k + j];
       d[16 * j + i] = static_cast<float>(2 * sum);
     }
   }

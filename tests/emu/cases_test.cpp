@@ -1,6 +1,7 @@
 // Runs every instruction case of tests/emu/cases on every target it lists. --device=cuda runs those of that GPU's target;
 // --cases=FOLDER reads them elsewhere. --list=FILE --measure=FILE writes what the device gives for random inputs
-// of the instructions listed in the first file to the second one instead.
+// of the instructions listed in the first file to the second one instead. --parse=FILE --target=TARGET prints for each line of
+// the file, a PTX statement, whether the emulator takes it: `ok`, or the reason.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <memory>
 
 #include "emu/case_runner.hpp"
+#include "emu/emu.hpp"
 
 namespace deepwell::testing {
 namespace {
@@ -86,6 +88,29 @@ void write_measurements(std::string const& list, std::string const& path, std::s
   DW_CHECK(file.good(), kBadArgument, "{}: cannot be written", path);
 }
 
+/// A statement may use %p<2> (predicates), %c<2> (b8), %h<10> (b16), %r<80> (b32), %d<70> (b64), %q<1> (b128) and `sm`.
+void print_what_parses(std::string const& list, std::string const& target) {
+  std::ifstream lines(list);
+  emu::Profile const profile = emu::parse_profile("emu:" + target);
+  for (std::string line; std::getline(lines, line);) {
+    std::string const ptx = fmt::format(
+        ".version 9.0\n.target {}\n.address_size 64\n.visible .entry k() {{ .reg .pred %p<2>; .reg .b8 "
+        "%c<2>; "
+        ".reg .b16 %h<10>; .reg .b32 %r<80>; .reg .b64 %d<70>; .reg .b128 %q<1>; .shared .align 128 .b8 "
+        "sm[128];\n"
+        "{}\nret; }}\n",
+        target, line);
+    std::string verdict = "ok";
+    try {
+      emu::Module::parse(ptx, profile);
+    } catch (Error const& error) {
+      verdict = error.what();
+      std::replace(verdict.begin(), verdict.end(), '\n', ' ');
+    }
+    fmt::print("{}\n", verdict);
+  }
+}
+
 }  // namespace
 }  // namespace deepwell::testing
 
@@ -95,17 +120,22 @@ int main(int argc, char** argv) {
     if (argument.rfind("--device=", 0) == 0) deepwell::testing::device = argument.substr(9);
     if (argument.rfind("--cases=", 0) == 0) deepwell::testing::folder = argument.substr(8);
   }
-  std::string measurements, list, target = "sm_90a";
+  std::string measurements, list, parse, target = "sm_90a";
   int seeds = 4;
   for (int k = 1; k < argc; ++k) {
     std::string_view const argument = argv[k];
     if (argument.rfind("--measure=", 0) == 0) measurements = argument.substr(10);
     if (argument.rfind("--list=", 0) == 0) list = argument.substr(7);
+    if (argument.rfind("--parse=", 0) == 0) parse = argument.substr(8);
     if (argument.rfind("--target=", 0) == 0) target = argument.substr(9);
     if (argument.rfind("--seeds=", 0) == 0) seeds = std::stoi(std::string(argument.substr(8)));
   }
   if (!measurements.empty()) {
     deepwell::testing::write_measurements(list, measurements, target, seeds);
+    return 0;
+  }
+  if (!parse.empty()) {
+    deepwell::testing::print_what_parses(parse, target);
     return 0;
   }
   ::testing::InitGoogleTest(&argc, argv);

@@ -283,7 +283,9 @@ def accepted(ptxas, target, lines):
         for _ in range(400):
             path.write_text(module(target, lines))
             done = subprocess.run(
-                [ptxas, f"-arch={target}", "-O0", "-o", "/dev/null", str(path)], capture_output=True, text=True
+                [ptxas, f"-arch={target}", "-O0", "-o", "/dev/null", str(path)],
+                capture_output=True,
+                text=True,
             )
             if done.returncode == 0:
                 return set(lines)
@@ -306,10 +308,15 @@ def accepted(ptxas, target, lines):
 def main():
     deepwell = sys.argv[1]
     ptxas = sys.argv[2] if len(sys.argv) > 2 else "ptxas"
-    rows = [json.loads(line) for line in subprocess.check_output([deepwell, "isa", "--json"], text=True).splitlines()]
+    rows = [
+        json.loads(line)
+        for line in subprocess.check_output([deepwell, "isa", "--json"], text=True).splitlines()
+    ]
     lines = statements(rows)
     takes = {target: accepted(ptxas, target, lines) for target in TARGETS}
-    print(f"# For which of {' '.join(TARGETS)} ptxas 13.0 takes the instruction; - where for none. Made by make_ptxas_isa.py.")
+    print(
+        f"# For which of {' '.join(TARGETS)} ptxas 13.0 takes the instruction; - where for none. Made by make_ptxas_isa.py."
+    )
     for line in lines:
         print(f"{line} : {' '.join(t for t in TARGETS if line in takes[t]) or '-'}")
 

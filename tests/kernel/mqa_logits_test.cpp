@@ -97,10 +97,11 @@ TEST(MqaLogits, EveryReaderArrives) {
 }
 
 /// Shares that the schedule names begin where lengths say, whatever the lengths are.
-TEST(MqaLogits, ScheduleOfManyRequests) {
-  Context& context = context_of("emu:sm_120a");
+TEST_P(MqaDevices, ScheduleOfManyRequests) {
+  Context& context = context_of(GetParam());
   Backend& backend = context.backend();
   constexpr std::int64_t kRequests = 1000, kRows = 3, kShares = 37;
+  int const tile_keys = mqa_plan({.paged = true, .rows = kRows, .page = 64}, context.arch()).tile;
   std::vector<std::int32_t> lengths;
   std::vector<std::pair<std::int32_t, std::int32_t>> places;
   for (std::int32_t request = 0; request < kRequests; ++request) {
@@ -109,7 +110,7 @@ TEST(MqaLogits, ScheduleOfManyRequests) {
       lengths.push_back(request % 5 == 0 ? -t : (request * 7919 + t) % 1500);
       longest = std::max(longest, lengths.back());
     }
-    for (std::int32_t tile = 0; tile * kMqaTile < longest; ++tile) places.emplace_back(request, tile);
+    for (std::int32_t tile = 0; tile * tile_keys < longest; ++tile) places.emplace_back(request, tile);
   }
   places.emplace_back(kRequests, 0);
   DeviceAddress const in = backend.allocate(lengths.size() * 4), out = backend.allocate((kShares + 1) * 8);

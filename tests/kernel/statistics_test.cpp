@@ -15,6 +15,7 @@
 #include "check/run.hpp"
 #include "check/work.hpp"
 #include "jit/jit.hpp"
+#include "kernel/counting.hpp"
 #include "kernel/devices.hpp"
 
 namespace deepwell::check {
@@ -89,28 +90,6 @@ std::vector<HcPrenormCase> hc_prenorm_statistics_cases() {
           {.m = 2048, .n = 24, .k = 512, .splits = 4},
           {.m = 4, .n = 24, .k = 520, .a = Pitch::kOdd, .b = Pitch::kOdd}};
 }
-
-/// Runs one launch of the emulator with counting on, checked (one host thread: every count is the same each time).
-class Counting {
- public:
-  explicit Counting(Context& context)
-      : backend_(dynamic_cast<EmuBackend&>(context.backend())), before_(backend_.options()) {
-    emu::Options options = before_;
-    options.check = true;
-    options.race = false;
-    options.seed = 0;
-    options.statistics = true;
-    backend_.set_options(options);
-  }
-  ~Counting() { backend_.set_options(before_); }
-  Counting(Counting const&) = delete;
-  Counting& operator=(Counting const&) = delete;
-  emu::Statistics last() const { return backend_.last_statistics(); }
-
- private:
-  EmuBackend& backend_;
-  emu::Options before_;
-};
 
 struct Counted {
   std::string kernel;

@@ -97,21 +97,6 @@ TensorView output(CaseData const& data, DeviceAddress at) {
   return strided(at, data.what.d, {data.what.m, data.what.n}, {data.d_pitch, 1});
 }
 
-/// Memory that every call gets anew, as a stream-ordered pool hands it out.
-class OneBlock final : public Allocator {
- public:
-  OneBlock(Backend& backend, std::size_t bytes) : bytes_(bytes), address_(backend.allocate(bytes)) {}
-  DeviceAddress allocate(std::size_t bytes, Stream) override {
-    DW_CHECK(bytes <= bytes_, kInternal, "{} bytes of workspace, {} are there", bytes, bytes_);
-    return address_;
-  }
-  void release(DeviceAddress, Stream) override {}
-
- private:
-  std::size_t bytes_;
-  DeviceAddress address_;
-};
-
 /// The d of one call, read back.
 std::vector<std::byte> download(Context& context, CaseData const& data, DeviceAddress d) {
   std::vector<std::byte> after(data.d.bytes.size());
@@ -169,8 +154,7 @@ class ScalesThenGemm final : public Program {
   Judged judged_;
 };
 
-/// d = a b^T by split-K, then d += a' b'^T by the same kernel with the same workspace and counters, with programmatic
-/// dependent launch.
+/// d = a b^T in clusters of splits of k, then d += a' b'^T by the same kernel, with programmatic dependent launch.
 class GemmThenGemm final : public Program {
  public:
   explicit GemmThenGemm(Case const& what) : first_(judged(what)), second_(judged(what, kDataSeed + 1)) {
@@ -180,10 +164,8 @@ class GemmThenGemm final : public Program {
   std::string kernel(Arch const& arch) const override { return check::choose(first_.data.what, arch).kernel; }
   std::string run(Context& context) const override {
     context.set_pdl(true);
-    OneBlock workspace(context.backend(), std::size_t{1} << 20);
     GemmCall first = call_of(context, first_.data);
     GemmCall second = call_of(context, second_.data);
-    first.workspace = second.workspace = &workspace;
     first.d = second.c = second.d;
     fp8_fp4_gemm_nt(context, first);
     fp8_fp4_gemm_nt(context, second);
@@ -299,7 +281,7 @@ std::vector<NamedProgram> make_programs() {
   OperandCase power = fp32;
   power.powers = true;
 
-  Case plain = gemm(5, 69, 864, packed, operand(kE4m3, ScaleFormat::kUe8m0, 32), kBf16);
+  Case plain = gemm(5, 69, 1376, packed, operand(kE4m3, ScaleFormat::kUe8m0, 32), kBf16);
   plain.a.pitch = plain.b.pitch = plain.d_pitch = Pitch::kOdd;
   plain.b.layout = ScaleLayout::kOddColumns;
 
@@ -309,21 +291,27 @@ std::vector<NamedProgram> make_programs() {
     out.push_back({std::move(name), std::move(what), std::move(kernel), std::move(program)});
   };
   auto const one = [](Case const& what, int times = 1) { return std::make_shared<OneGemm>(what, times); };
-  add("decode", "weights on the 16-row side, TMA data and TMA scales, more k tiles than stages",
-      "gemm_mx 64x8 swap s5", one(gemm(5, 70, 864, packed, packed32, kBf16)));
-  add("split", "split-K with workspace and counter, C from another tensor, called twice",
-      "gemm_mx 64x8 swap s5 split 4", one(gemm(4, 70, 2048, packed, packed, kF32, CMode::kOther), 2));
-  add("words", "FP32 scales of both operands by cp.async words, more k tiles than stages",
-      "gemm_mx 64x8 swap s5", one(gemm(3, 40, 864, fp32, operand(kE4m3, ScaleFormat::kF32, 128, 128), kF32)));
-  add("widened", "packed e2m1 weights widened to e4m3, FP32 scales of the tokens", "gemm_mx 64x8 swap s8",
+  add("decode",
+      "weights on the 16-row side, two groups of warps along k, TMA data and TMA scales, more stages of k "
+      "than the ring has; an odd number of k tiles",
+      "gemm_mx 32x8 swap s4", one(gemm(5, 70, 1376, packed, packed32, kBf16)));
+  add("split",
+      "three splits of k in a cluster, the last with fewer k tiles and a smaller part of the tile to store, "
+      "C "
+      "from another tensor, called twice",
+      "gemm_mx 32x8 swap s4 split 3", one(gemm(8, 70, 3104, packed, packed, kF32, CMode::kOther), 2));
+  add("words", "FP32 scales of both operands by cp.async words, more stages of k than the ring has",
+      "gemm_mx 32x8 swap s4",
+      one(gemm(3, 40, 1376, fp32, operand(kE4m3, ScaleFormat::kF32, 128, 128), kF32)));
+  add("widened", "packed e2m1 weights widened to e4m3, FP32 scales of the tokens", "gemm_mx 32x8 swap s4",
       one(gemm(3, 40, 352, fp32, fp4, kBf16)));
   add("plain", "unaligned operands byte by byte, byte scales through registers, TMA scales beside them",
-      "gemm_mx 64x8 swap s5", one(plain));
+      "gemm_mx 32x8 swap s4", one(plain));
   add("large", "128 x 128 tile, setmaxnreg, two stages, C in place", "gemm_mx 128x128 s2",
       one(gemm(72, 136, 608, packed, packed, kBf16, CMode::kSame)));
   add("large_words", "128 x 128 tile with FP32 scales by cp.async", "gemm_mx 128x128 s2",
       one(gemm(66, 40, 416, fp32, packed, kF32)));
-  add("k64", "e2m1 x e2m1 by the k64 MMA, weights on the 16-row side", "gemm_mx 64x8 swap s8",
+  add("k64", "e2m1 x e2m1 by the k64 MMA, weights on the 16-row side", "gemm_mx 32x8 swap s4",
       one(gemm(3, 72, 352, fp4, fp4, kBf16)));
   add("k64_large", "e2m1 x e2m1 by the k64 MMA, 128 x 128 tile, more k tiles than stages",
       "gemm_mx 128x128 s4", one(gemm(66, 40, 672, fp4, fp4, kF32)));
@@ -331,7 +319,7 @@ std::vector<NamedProgram> make_programs() {
   add("pack_then_gemm",
       "three launches of layout kernels, then the GEMM that reads what they wrote, programmatic dependent "
       "launch",
-      "gemm_mx 64x8 swap s5", std::make_shared<ScalesThenGemm>(gemm(5, 40, 416, power, power, kBf16)));
+      "gemm_mx 32x8 swap s4", std::make_shared<ScalesThenGemm>(gemm(5, 40, 416, power, power, kBf16)));
   auto const mqa = [&](std::string name, std::string what, check::MqaCase const& c) {
     out.push_back({std::move(name), std::move(what), "", std::make_shared<MqaLogits>(c), ":1"});
   };
@@ -360,8 +348,9 @@ std::vector<NamedProgram> make_programs() {
        .page = 32,
        .keys = 500});
   add("gemm_then_gemm",
-      "two split-K GEMMs on one workspace, the second adds to the first's d, programmatic dependent launch",
-      "gemm_mx 64x8 swap s5 split 4",
+      "two GEMMs in clusters of two splits of k, the second adds to the first's d, programmatic dependent "
+      "launch",
+      "gemm_mx 32x8 swap s4 split 2",
       std::make_shared<GemmThenGemm>(gemm(4, 64, 2048, packed, packed, kF32)));
   for (NamedProgram& program : hc_prenorm_programs()) out.push_back(std::move(program));
   return out;

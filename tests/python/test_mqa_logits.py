@@ -173,13 +173,16 @@ def test_paged_older_forms_and_any_schedule():
     assert caught.value.argument == "clean_logits"
 
 
-def test_schedule_shares_the_tiles():
-    """Entry i is the unit and its tile of 128 keys where the i-th of equal shares begins."""
-    lengths = ints(300, 0, 1, 1000)[:, None].contiguous()
-    tiles = [3, 0, 1, 8]
-    places = [(unit, tile) for unit, count in enumerate(tiles) for tile in range(count)] + [(4, 0)]
+def test_schedule_shares_the_tiles(device):
+    """Entry i is the unit and its tile where the i-th of equal shares begins: tiles of 256 keys on SM 9.0, of 128 on SM 12.x."""
+    hopper = "sm_90a" in device if EMULATED else torch.cuda.get_device_capability()[0] == 9
+    keys = 256 if hopper else 128
+    counts = [300, 0, 1, 1000]
+    places = [(unit, tile) for unit, count in enumerate(counts) for tile in range(-(-count // keys))]
+    places.append((4, 0))
+    lengths = ints(*counts)[:, None].contiguous()
     schedule = deep_gemm.get_paged_mqa_logits_metadata(lengths, 64, 5).tolist()
-    assert schedule == [list(places[12 * share // 5]) for share in range(6)]
+    assert schedule == [list(places[(len(places) - 1) * share // 5]) for share in range(6)]
 
 
 def test_what_does_not_fit_is_bounded_and_noted():

@@ -3,7 +3,7 @@
 // block scales, products with e2m1 are made of f16, which holds both operands exactly.
 //
 //   warp            role        reads                    writes
-//   0 .. W-1        math_role   x, y, scales             d (or partials, then d)
+//   0 .. W-1        math_role   x, y, scales             d
 //   W               load_role   global (TMA, cp.async)   x, y, scales
 //   W+1 .. W+3      none: they fill the load warp's warpgroup, where the plan moves registers
 //
@@ -13,19 +13,21 @@
 //                                                          __syncwarp (W * 32: every lane)
 //   named 1         32 W threads                           math warps                         math warps (epilogue)
 //   named 2         32 (W + 1) threads                     math and load warps                both, between the products of one tile
+//   cluster         its CTAs' math warps                   math warps, splits > 1             math warps (epilogue, and before they end)
 //
 // Groups (P.grouping): a CTA multiplies its rows of tokens with the matrix of their group; where rows of one tile belong to several
 // groups, with one after the other, and of each product it stores the rows that are that group's. Masked, it goes on to further tiles
 // of its batch's rows, where more rows count than were expected.
 //
-// Order of arithmetic, per element of d: k tiles in rising order; inside a tile the groups of k that share the outside factors,
+// Order of arithmetic, per element of d and group of warps along k: its k tiles in rising order; inside a tile the groups of k that
+// share the outside factors,
 // in rising order: acc = fma(partial * factor_a, factor_b, acc).
 //   block-scaled targets: the MMA applies UE8M0 scales and the exponents of FP32 scales; factor_a and factor_b are what is left
 //     of FP32 scales, from 1 to 2, and are left out beside UE8M0. Where every FP32 scale that a warp loads for a tile is a power of
 //     two, nothing is left: the MMA adds to acc itself.
 //   others: two FP32 scales are the factors themselves. Beside a UE8M0 scale, each factor takes half of both exponents, so that
 //     neither product leaves FP32's range where the result does not; factor_a has a's fraction, factor_b has b's.
-// Splits of k are summed in rising order, then c is added, then the sum is rounded once to d's type.
+// The epilogue adds the groups' and splits' sums up and rounds once (prim/epilogue.cuh).
 #pragma once
 
 #include "deepwell/gemm.h"
@@ -47,10 +49,13 @@ template <GemmPlan P, class Target>
 struct GemmMx {
   static constexpr GemmSmemMap kSmem = smem_map(P);
   static constexpr int kMathWarps = math_warps(P);
+  static constexpr int kTileWarps = kMathWarps / P.warps_k;  // that share a stage
   static constexpr int kThreads = threads(P);
   // CTAs that share an SM: where one stage is much work for a warp, few of them leave the memory idle.
   static constexpr int kMinCtasPerSm = !Target::kBlockScaled && P.swap && P.tile_cols <= 16
-                                           ? (P.tile_rows == 64 && P.tile_cols == 8 ? 4 : 3)
+                                           ? (kMathWarps > 4                          ? 2
+                                              : P.tile_rows == 64 && P.tile_cols == 8 ? 4
+                                                                                      : 3)
                                            : 1;
   static constexpr int kXTiles = P.tile_rows / P.warps_rows / 16;  // MMA tiles of a warp
   static constexpr int kYTiles = P.tile_cols / P.warps_cols / 8;
@@ -97,7 +102,6 @@ struct GemmMx {
   struct Work {
     int row, col;  // first row of x, first row of y
     int first_k_tile, num_k_tiles;
-    int tile_index;  // over all batches
     int token_rows;  // rows of a that count
     int token_row;   // first row of a
   };
@@ -105,7 +109,7 @@ struct GemmMx {
   __device__ static Work work_of(GemmArgs const& args) {
     TileWalk const walk{args.row_tiles, args.col_tiles};
     TileWalk::Tile const tile = walk.at(blockIdx.x);
-    int const k_tiles = (args.k + kTileK - 1) / kTileK;
+    int const k_tiles = static_cast<uint32>(args.k + kTileK - 1) / kTileK;
     int const first = blockIdx.y * args.k_tiles_per_split;
     int const left = k_tiles - first;
     int const token_rows = P.swap ? args.y.rows : args.x.rows;
@@ -113,7 +117,6 @@ struct GemmMx {
             .col = tile.col * P.tile_cols,
             .first_k_tile = first,
             .num_k_tiles = left < args.k_tiles_per_split ? left : args.k_tiles_per_split,
-            .tile_index = static_cast<int>(blockIdx.z * gridDim.x + blockIdx.x),
             .token_rows = P.grouping == Grouping::kMasked ? masked_rows(args, token_rows) : token_rows,
             .token_row = P.swap ? tile.col * P.tile_cols : tile.row * P.tile_rows};
   }
@@ -170,20 +173,25 @@ struct GemmMx {
   __device__ static void run(GemmArgs const& args) {
     extern __shared__ __align__(1024) unsigned char smem_bytes[];
     SmemAddr const smem = smem_addr(smem_bytes);
-    if (threadIdx.x == 0) {
-      bool const words = args.x.scale_source == Source::kWords || args.y.scale_source == Source::kWords;
+    bool const loads = threadIdx.x / 32 == kMathWarps;
+    if (threadIdx.x == 32 * kMathWarps) {
+      int const arrivals = args.loads == Loads::kCopies ? 1 : args.loads == Loads::kWords ? 33 : 65;
       for (int stage = 0; stage < P.stages; ++stage) {
-        mbarrier_init(smem + kSmem.full + 8 * stage, 1 + (words ? 32 : 0) + (any_plain(args) ? 32 : 0));
+        mbarrier_init(smem + kSmem.full + 8 * stage, arrivals);
         mbarrier_init(smem + kSmem.empty + 8 * stage, P.every_reader_arrives ? 32 * kMathWarps : kMathWarps);
       }
       fence_mbarrier_init();
     }
-    barrier_sync(0, kThreads);
+    if (threadIdx.x == 0) prefetch_maps(args);
     grid_dependency_wait();
     grid_launch_dependents();
     Work const work = work_of(args);
-    if constexpr (P.grouping == Grouping::kContiguous) {
-      if (threadIdx.x < 32) find_groups(args, smem, work);
+    if (loads) {
+      // Goes on without the others, who wait for its barriers and for the groups.
+      if constexpr (P.grouping == Grouping::kContiguous) find_groups(args, smem, work);
+      warp_sync();
+      barrier_arrive(0, kThreads);
+    } else {
       barrier_sync(0, kThreads);
     }
     if (threadIdx.x / 32 >= kMathWarps) {
@@ -195,62 +203,85 @@ struct GemmMx {
     }
   }
 
-  __device__ static bool any_plain(GemmArgs const& args) {
-    return args.x.data_source == Source::kPlain || args.y.data_source == Source::kPlain ||
-           args.x.scale_source == Source::kPlain || args.y.scale_source == Source::kPlain;
+  __device__ static void prefetch_maps(GemmArgs const& args) {
+    if (args.x.data_source == Source::kTma) prefetch_tensor_map(&args.x.data_map);
+    if (args.y.data_source == Source::kTma) prefetch_tensor_map(&args.y.data_map);
+    if (args.x.scale_source == Source::kTma) prefetch_tensor_map(&args.x.scale_map);
+    if (args.y.scale_source == Source::kTma) prefetch_tensor_map(&args.y.scale_map);
   }
 
   // ---- load role ----
 
-  template <Dtype kType, ScaleKind kScale, int kGranK, int kTileRows>
+  /// A stage's tiles and scales from k tile `k_tile` on; what lies past k arrives as zeros.
+  template <Loads kLoads, Dtype kType, ScaleKind kScale, int kGranK, int kTileRows>
   __device__ static void load_operand(GemmOperandArgs const& operand, SmemAddr tile, SmemAddr scales,
                                       SmemAddr full, int first_row, int k_tile, int batch, int k, int lane) {
     constexpr int kRowBytes = row_bytes(kType);
-    if (operand.data_source == Source::kTma) {
-      if (lane == 0) tma_load_3d(tile, &operand.data_map, k_tile * kRowBytes, first_row, batch, full);
-    } else {
-      load_tile_plain<kRowBytes, kTileRows>(tile, operand, first_row, k_tile, batch, k * bits_of(kType) / 8,
-                                            lane);
+#pragma unroll
+    for (int t = 0; t < P.k_tiles; ++t) {
+      SmemAddr const to = tile + t * kTileRows * kRowBytes;
+      if (kLoads != Loads::kAny || operand.data_source == Source::kTma) {
+        if (kLoads == Loads::kCopies || lane == 0)
+          tma_load_3d(to, &operand.data_map, (k_tile + t) * kRowBytes, first_row, batch, full);
+      } else {
+        load_tile_plain<kRowBytes, kTileRows>(to, operand, first_row, k_tile + t, batch,
+                                              k * bits_of(kType) / 8, lane);
+      }
     }
-    if (operand.scale_source == Source::kTma) {
-      int const word = kGranK == 128 ? k_tile / 4 : k_tile;
-      if (lane == 0) tma_load_3d(scales, &operand.scale_map, first_row, word, batch, full);
+    if (kLoads == Loads::kCopies || operand.scale_source == Source::kTma) {
+      int const word = kGranK == 128 ? static_cast<uint32>(k_tile) / 4 : k_tile;
+      if (kLoads == Loads::kCopies || lane == 0)
+        tma_load_3d(scales, &operand.scale_map, first_row, word, batch, full);
     } else {
-      load_scales<kScale, kGranK, kTileRows>(scales, operand, first_row, k_tile, batch,
-                                             (k + kGranK - 1) / kGranK, lane);
+      load_scales<kScale, kGranK, kTileRows, P.k_tiles, kLoads == Loads::kAny>(
+          scales, operand, first_row, k_tile, batch, (k + kGranK - 1) / kGranK, lane);
     }
   }
 
+  /// Fills the stages of one product: kCopies by one lane alone, else by the whole warp.
+  template <Loads kLoads>
+  __device__ static void load_product(GemmArgs const& args, SmemAddr smem, Work const& work, int x_batch,
+                                      int y_batch, RingPosition<P.stages> at, int lane) {
+#pragma unroll 1
+    for (int i = 0; i < work.num_k_tiles; i += P.k_tiles, at.advance()) {
+      SmemAddr const full = smem + kSmem.full + 8 * at.stage;
+      mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
+      if (kLoads == Loads::kCopies || lane == 0) mbarrier_arrive_expect_tx(full, args.stage_copy_bytes);
+      int const k_tile = work.first_k_tile + i;
+      load_operand<kLoads, P.x, P.x_scale, P.x_gran_k, P.tile_rows>(
+          args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
+          smem + kSmem.scale_x + at.stage * kScaleXPitch, full, work.row, k_tile, x_batch, args.k, lane);
+      load_operand<kLoads, P.y, P.y_scale, P.y_gran_k, P.tile_cols>(
+          args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
+          smem + kSmem.scale_y + at.stage * kScaleYPitch, full, work.col, k_tile, y_batch, args.k, lane);
+      if (kLoads != Loads::kCopies) cp_async_mbarrier_arrive(full);
+      if (kLoads == Loads::kAny) mbarrier_arrive(full);
+    }
+  }
+
+  // FP32 scales have no tensor maps.
+  static constexpr bool kMayCopy = P.x_scale == ScaleKind::kUe8m0 && P.y_scale == ScaleKind::kUe8m0;
+
   __device__ static void load_role(GemmArgs const& args, SmemAddr smem, Work work) {
     int const lane = lane_id();
-    bool const words = args.x.scale_source == Source::kWords || args.y.scale_source == Source::kWords;
-    bool const plain = any_plain(args);
-    uint32 bytes = 0;
-    if (args.x.data_source == Source::kTma) bytes += kSmem.x_stage_bytes;
-    if (args.y.data_source == Source::kTma) bytes += kSmem.y_stage_bytes;
-    if (args.x.scale_source == Source::kTma) bytes += kSmem.scale_x_stage_bytes;
-    if (args.y.scale_source == Source::kTma) bytes += kSmem.scale_y_stage_bytes;
-    if (lane == 0 && args.x.data_source == Source::kTma) prefetch_tensor_map(&args.x.data_map);
-    if (lane == 0 && args.y.data_source == Source::kTma) prefetch_tensor_map(&args.y.data_map);
+    int const stages = (work.num_k_tiles + P.k_tiles - 1) / P.k_tiles;
     RingPosition<P.stages> at;
     for (uint32 group = first_product(smem, work, lane); group != kNoGroup;) {
       int const tokens = P.grouping == Grouping::kContiguous ? 0 : static_cast<int>(group);
       int const x_batch = P.swap ? static_cast<int>(group) : tokens;
       int const y_batch = P.swap ? tokens : static_cast<int>(group);
-      for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
-        SmemAddr const full = smem + kSmem.full + 8 * at.stage;
-        mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
-        if (lane == 0) mbarrier_arrive_expect_tx(full, bytes);
-        int const k_tile = work.first_k_tile + i;
-        load_operand<P.x, P.x_scale, P.x_gran_k, P.tile_rows>(
-            args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
-            smem + kSmem.scale_x + at.stage * kScaleXPitch, full, work.row, k_tile, x_batch, args.k, lane);
-        load_operand<P.y, P.y_scale, P.y_gran_k, P.tile_cols>(
-            args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
-            smem + kSmem.scale_y + at.stage * kScaleYPitch, full, work.col, k_tile, y_batch, args.k, lane);
-        if (words) cp_async_mbarrier_arrive(full);
-        if (plain) mbarrier_arrive(full);
+      bool const copies = kMayCopy && args.loads == Loads::kCopies;
+      if (copies) {
+        if constexpr (kMayCopy) {
+          if (elect_lane()) load_product<Loads::kCopies>(args, smem, work, x_batch, y_batch, at, lane);
+        }
+        warp_sync();
+      } else if (args.loads == Loads::kWords) {
+        load_product<Loads::kWords>(args, smem, work, x_batch, y_batch, at, lane);
+      } else {
+        load_product<Loads::kAny>(args, smem, work, x_batch, y_batch, at, lane);
       }
+      at.advance_by(stages);
       group = next_product(args, smem, work, group, lane);
       if (P.grouping != Grouping::kNone && group != kNoGroup) between_products();
     }
@@ -261,7 +292,19 @@ struct GemmMx {
   static constexpr int kScaleXPitch = static_cast<int>(align_up(kSmem.scale_x_stage_bytes, 128));
   static constexpr int kScaleYPitch = static_cast<int>(align_up(kSmem.scale_y_stage_bytes, 128));
 
-  /// Where a warp stands in the tile, and what it reads in one stage.
+  // From one k tile of a stage to the next; a word of exponents for each 128 elements of k serves all of them.
+  static constexpr int tile_pitch(ScaleKind kind, int gran_k, int rows) {
+    return kind == ScaleKind::kUe8m0 && gran_k == 128 ? 0 : 4 * rows * scale_words(kind, gran_k);
+  }
+  static constexpr int kScaleXTile = tile_pitch(P.x_scale, P.x_gran_k, P.tile_rows);
+  static constexpr int kScaleYTile = tile_pitch(P.y_scale, P.y_gran_k, P.tile_cols);
+
+  /// A warp's share of the tile, and its group along k.
+  struct Share {
+    int row, col, warp_k, lane;
+  };
+
+  /// Where a warp stands in the tile, and what it reads of one k tile.
   struct Stage {
     SmemAddr x, y, scale_x, scale_y;
     int k_tile;
@@ -269,31 +312,41 @@ struct GemmMx {
     int row, col, lane;
   };
 
+  /// k tile `tile` of a stage whose first one is the work's `first`th.
+  __device__ static Stage stage_of(GemmArgs const& args, SmemAddr smem, Work const& work, int stage,
+                                   int first, int tile, Share const& share) {
+    int const k_tile = work.first_k_tile + first + tile;
+    int const left = static_cast<int>(static_cast<uint32>(args.k) / kStepK) - 4 * k_tile;
+    return {.x = smem + kSmem.x + stage * kSmem.x_stage_bytes + tile * kSmem.x_tile_bytes,
+            .y = smem + kSmem.y + stage * kSmem.y_stage_bytes + tile * kSmem.y_tile_bytes,
+            .scale_x = smem + kSmem.scale_x + stage * kScaleXPitch + tile * kScaleXTile,
+            .scale_y = smem + kSmem.scale_y + stage * kScaleYPitch + tile * kScaleYTile,
+            .k_tile = k_tile,
+            .steps = left < 4 ? left : 4,
+            .row = share.row,
+            .col = share.col,
+            .lane = share.lane};
+  }
+
   __device__ static void math_role(GemmArgs const& args, SmemAddr smem, Work work) {
-    int const warp = threadIdx.x / 32;
+    int const warp = threadIdx.x / 32 % kTileWarps;
+    int const warp_k = threadIdx.x / 32 / kTileWarps;
     int const lane = lane_id();
     int const row = warp / P.warps_cols * (P.tile_rows / P.warps_rows);
     int const col = warp % P.warps_cols * (P.tile_cols / P.warps_cols);
     RingPosition<P.stages> at;
     for (uint32 group = first_product(smem, work, lane); group != kNoGroup;) {
       Accumulators acc = {};
-      for (int i = 0; i < work.num_k_tiles; ++i, at.advance()) {
-        int const k_tile = work.first_k_tile + i;
-        int const left = args.k / kStepK - 4 * k_tile;
-        Stage const stage{.x = smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
-                          .y = smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
-                          .scale_x = smem + kSmem.scale_x + at.stage * kScaleXPitch,
-                          .scale_y = smem + kSmem.scale_y + at.stage * kScaleYPitch,
-                          .k_tile = k_tile,
-                          .steps = left < 4 ? left : 4,
-                          .row = row,
-                          .col = col,
-                          .lane = lane};
+      for (int i = 0; i < work.num_k_tiles; i += P.k_tiles, at.advance()) {
         mbarrier_wait(smem + kSmem.full + 8 * at.stage, at.phase);
-        multiply_stage(acc, stage);
+#pragma unroll
+        for (int t = 0; t < P.k_tiles; t += P.warps_k) {
+          Stage const stage = stage_of(args, smem, work, at.stage, i, t + warp_k, {row, col, warp_k, lane});
+          if (P.k_tiles == 1 || stage.steps > 0) multiply_stage(acc, stage);
+        }
         release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
       }
-      finish(args, smem, work, acc, row, col, lane, group);
+      finish(args, smem, work, acc, {row, col, warp_k, lane}, group);
       group = next_product(args, smem, work, group, lane);
       if (P.grouping != Grouping::kNone && group != kNoGroup) between_products();
     }
@@ -456,7 +509,8 @@ struct GemmMx {
     bool moderate;
   };
 
-  /// The word as factors are taken from it; clears `moderate` if one of its scales is not.
+  /// The word as factors are taken from it; clears `moderate` if one of its scales is not. Scales past k go along: moderate ones
+  /// meet sums of zeros.
   template <ScaleKind kKind, int kGranK, Fragment kForm>
   __device__ static uint32 outside_word(uint32 word, Stage const& stage, bool& moderate) {
     constexpr bool kOneByte = kKind == ScaleKind::kUe8m0 && kGranK == 128;
@@ -465,9 +519,7 @@ struct GemmMx {
         : kOneByte               ? 0x80u
                                  : 0x80808080u;
     if constexpr (kOneByte) {
-      word = word >> (8 * (stage.k_tile % 4)) & 0xffu;
-    } else if constexpr (kKind == ScaleKind::kUe8m0) {
-      if (stage.steps < 4) word = step_scales<kGranK>(word, stage.k_tile, stage.steps);
+      word = word >> (8 * (static_cast<uint32>(stage.k_tile) % 4)) & 0xffu;
     }
     if (((word ^ word << 1) & kTop) != kTop) moderate = false;
     if constexpr (kForm == Fragment::kMoved)
@@ -663,7 +715,7 @@ struct GemmMx {
 
   /// Sums to d, through shared memory that the ring no longer needs.
   __device__ static void finish(GemmArgs const& args, SmemAddr smem, Work const& work,
-                                Accumulators const& acc, int row, int col, int lane, uint32 group) {
+                                Accumulators const& acc, Share const& share, uint32 group) {
     using D = Epilogue<P>;
     int const m = work.token_row;
     int const n = P.swap ? work.row : work.col;
@@ -671,15 +723,19 @@ struct GemmMx {
                                   .n = n,
                                   .rows_left = work.token_rows - m,
                                   .cols_left = (P.swap ? args.x.rows : args.y.rows) - n,
-                                  .tile_index = work.tile_index,
                                   .batch = static_cast<int>(blockIdx.z),
                                   .owners = smem + kSmem.owners,
                                   .group = group};
     barrier_sync(1, D::kThreads);  // every math warp has read its last stage
-    D::stage(acc, smem + kSmem.d, row, col, lane);
-    barrier_sync(1, D::kThreads);
-    if (args.splits > 1 && !D::publish(args, place, smem + kSmem.d, smem + kSmem.is_last, blockIdx.y)) return;
-    D::store(args, place, smem + kSmem.d);
+    D::stage(acc, smem + kSmem.d + share.warp_k * staged_bytes(P), share.row, share.col, share.lane);
+    if (P.grouping == Grouping::kNone && args.splits > 1) {
+      cluster_sync();
+      D::store(args, place, smem + kSmem.d, blockIdx.y);
+      cluster_sync();  // nobody leaves whose sums are still read
+    } else {
+      barrier_sync(1, D::kThreads);
+      D::store(args, place, smem + kSmem.d, 0);
+    }
   }
 };
 

@@ -1,6 +1,6 @@
 // Logits of the lightning indexer: out[i, j] = scale[j] * sum over heads of max(0, <q[i, h], key[j]>) * weight[i, h], for the keys that
 // row i sees; keys as one matrix or in pages. Keys stand on the MMA's 16-row side, heads on its 8-column side: a warp keeps all heads
-// of its row of queries in registers and keys pass by. CTAs take equal shares of all tiles of keys.
+// of its row of queries in registers and keys pass by (prim/mqa_math.cuh). CTAs take equal shares of all tiles of keys.
 //
 //   warp       role        reads                                                    writes
 //   0 .. 7     math_role   stages of keys and of queries                            logits
@@ -19,9 +19,9 @@
 // Keys outside of what a row sees count as zeros in the MMA and are never stored.
 #pragma once
 
-#include "deepwell/mma/unscaled.cuh"
 #include "deepwell/mqa_logits.h"
 #include "deepwell/prim/fragments.cuh"
+#include "deepwell/prim/mqa_math.cuh"
 #include "deepwell/prim/mqa_work.cuh"
 #include "deepwell/prim/ring.cuh"
 #include "deepwell/ptx/async_copy.cuh"
@@ -33,25 +33,23 @@ namespace deepwell {
 
 template <MqaPlan P, class Target>
 struct MqaLogits {
-  using Mma = UnscaledE4m3<Target>;
+  using Math = MqaMath<P, Target>;
+  using Row = typename Math::Row;
+  using Stage = MqaStageAt;
   static constexpr MqaSmemMap kSmem = smem_map(P);
   static constexpr int kThreads = kMqaThreads;
-  static constexpr int kHeadTiles = P.heads / 8;
-  static constexpr int kSteps = P.head_dim / 32;
   static constexpr int kKeyWarps = kMqaMathWarps / P.query_warps;
-  static constexpr int kWarpKeys = kMqaTile / kKeyWarps;  // of a tile
-  static constexpr int kGroup = kWarpKeys >= 32 ? 2 : 1;  // MMA tiles whose logits are stored together
-  static constexpr int kTilePages = kMqaTile / P.page;
+  static constexpr int kWarpKeys = Math::kWarpKeys;
+  static constexpr int kGroupKeys = 16 * Math::kGroup;
+  static constexpr int kTilePages = P.tile / P.page;
   static constexpr int kStageRows = stage_rows(P);
   static constexpr int kHeaderBytes = sizeof(MqaHeader);
-  static constexpr uint32 kMinusInfinity = 0xff800000u;
 
   static_assert(kSmem.total <= Target::kSmemPerCta,
                 "this plan needs more shared memory than the target has per CTA");
   static_assert(P.heads == 8 || P.heads == 16 || P.heads == 32 || P.heads == 64);
   static_assert(P.head_dim == 32 || P.head_dim == 64 || P.head_dim == 128);
-  static_assert(kMqaTile % P.page == 0 && kMqaMathWarps % P.query_warps == 0);
-  static_assert(kGroup * 16 <= P.page, "logits that are stored together are of one page");
+  static_assert(P.tile % P.page == 0 && kMqaMathWarps % P.query_warps == 0 && kWarpKeys % 16 == 0);
 
   /// Whether each lane of the load warp tells what it has written: bytes that it brings, and headers where tools do not follow
   /// __syncwarp.
@@ -62,6 +60,7 @@ struct MqaLogits {
   __device__ static void run(MqaArgs const& args) {
     extern __shared__ __align__(1024) unsigned char smem_bytes[];
     SmemAddr const smem = smem_addr(smem_bytes);
+    if (threadIdx.x < 32) store_shared_u32(smem + (kSmem.zeros + 4 * threadIdx.x), 0);
     if (threadIdx.x == 0) {
       for (int stage = 0; stage < P.stages; ++stage) {
         mbarrier_init(smem + kSmem.full + 8 * stage, every_writer_arrives(args) ? 33 : 1);
@@ -73,14 +72,14 @@ struct MqaLogits {
     grid_dependency_wait();
     grid_launch_dependents();
     uint32 clipped = 0;
-    MqaShare const share = mqa_find_share<P.paged>(args.work, smem + kSmem.share, blockIdx.x, gridDim.x,
-                                                   blockIdx.x == 0 ? &clipped : nullptr);
+    MqaShare const share = mqa_find_share<P.paged>(args.work, P.tile, smem + kSmem.share, blockIdx.x,
+                                                   gridDim.x, blockIdx.x == 0 ? &clipped : nullptr);
     if (blockIdx.x == 0) note(args, Note::kClippedKeys, clipped);
     if (threadIdx.x / 32 >= kMqaMathWarps) {
-      registers_decrease<72>();
+      registers_decrease<Math::Mma::kF16 ? 24 : 72>();
       if (threadIdx.x / 32 == kMqaMathWarps && share.count > 0) load_role(args, smem, share);
     } else {
-      registers_increase<216>();
+      registers_increase<Math::Mma::kF16 ? 240 : 216>();
       if (share.count > 0) math_role(args, smem);
       if (args.fill) fill_outside(args);
     }
@@ -112,7 +111,7 @@ struct MqaLogits {
     Unit unit{.index = units - 1, .batch = -2};
     for (int base = from; base < units; base += 32) {
       int const mine = base + lane;
-      bool const has = mine < units && mqa_tiles(mqa_unit_range<P.paged>(work, mine, nullptr)) > 0;
+      bool const has = mine < units && mqa_tiles(mqa_unit_range<P.paged>(work, mine, nullptr), P.tile) > 0;
       uint32 const found = minimum_over_lanes(has ? mine : 0x7fffffff);
       if (found != 0x7fffffff) {
         unit.index = found;
@@ -128,7 +127,7 @@ struct MqaLogits {
     uint32 const lo = minimum_over_lanes(unit.mine.hi == 0 ? 0x7fffffff : unit.mine.lo);
     unit.range.hi = 0x7fffffff - minimum_over_lanes(0x7fffffff - unit.mine.hi);
     unit.range.lo = unit.range.hi == 0 ? 0 : lo & ~3u;
-    int const tiles = mqa_tiles(unit.range);
+    int const tiles = mqa_tiles(unit.range, P.tile);
     unit.tiles = tiles > 0 ? tiles : 1;
     return unit;
   }
@@ -168,14 +167,10 @@ struct MqaLogits {
     return out;
   }
 
-  /// A stage that is being filled.
-  struct Stage {
-    SmemAddr keys, scales, header, full;
-  };
   __device__ static Stage stage_at(SmemAddr smem, int stage) {
     return {smem + kSmem.keys + stage * kSmem.keys_stage_bytes,
             smem + kSmem.scales + stage * kSmem.scales_stage_bytes,
-            smem + kSmem.headers + stage * kHeaderBytes, smem + kSmem.full + 8 * stage};
+            smem + kSmem.headers + stage * kHeaderBytes, smem + kSmem.full + 8 * stage, smem + kSmem.zeros};
   }
   __device__ static void set_header(Stage const& stage, uint32 kind, int first, uint32 which, int lane) {
     if (lane == 0) {
@@ -214,7 +209,7 @@ struct MqaLogits {
       } else {
         Pages pages{.present = 1};
         if constexpr (P.paged) pages = find_pages(args, unit, tile, lane, missing);
-        int const first = unit.range.lo + tile * kMqaTile;
+        int const first = unit.range.lo + tile * P.tile;
         set_header(stage, left == 1 ? kMqaLast : 0, first, pages.present, lane);
         if (args.key_copies) {
           if (lane == 0) copy_tile(args, pages, first, stage);
@@ -329,14 +324,6 @@ struct MqaLogits {
 
   // ---- math role ----
 
-  /// A warp's row of a unit.
-  struct Row {
-    MqaRange range;
-    float* out;  // of key 0
-    uint32 q[kSteps][kHeadTiles][Mma::kWordsB];
-    float weight[kHeadTiles][2];
-  };
-
   /// Takes what a stage of queries has for row `slot` of the unit.
   __device__ static void open_row(MqaArgs const& args, Row& row, Stage const& stage, int slot, int lane) {
     int const from = load_shared_u32(stage.header + 8);
@@ -349,120 +336,48 @@ struct MqaLogits {
     int64 const line = static_cast<int>(load_shared_u32(stage.header + 4)) + place;
     row.out = args.logits + line * args.logits_pitch - (args.compressed ? row.range.lo : 0);
     int const first = place * P.heads;
-    load_heads(row, stage.keys, first, lane);
+    Math::load_heads(row, stage.keys, first, lane);
 #pragma unroll
-    for (int tile = 0; tile < kHeadTiles; ++tile)
+    for (int tile = 0; tile < Math::kHeadTiles; ++tile)
       load_shared_f32x2(row.weight[tile], stage.scales + 4 * (first + 8 * tile + 2 * (lane % 4)));
-  }
-
-  /// Fragments of all heads; `first` is the stage's row of the first one.
-  __device__ static void load_heads(Row& row, SmemAddr rows, int first, int lane) {
-    // One ldmatrix brings four matrices of 8 heads x 16 bytes: two steps of one tile, or one step of two tiles.
-    constexpr int kStepsAtOnce = kSteps == 1 ? 1 : 2;
-    constexpr int kTilesAtOnce = kSteps == 1 && kHeadTiles > 1 ? 2 : 1;
-    int const matrix = lane / 8;
-    int const chunk = kStepsAtOnce == 2 ? matrix : matrix % 2;
-    int const of = first + lane % 8 + (kTilesAtOnce == 2 ? matrix / 2 * 8 : 0);
-#pragma unroll
-    for (int tile = 0; tile < kHeadTiles; tile += kTilesAtOnce) {
-#pragma unroll
-      for (int step = 0; step < kSteps; step += kStepsAtOnce) {
-        uint32 bytes[4];
-        ldmatrix_x4(bytes, rows + swizzled_chunk<P.head_dim>(of + 8 * tile, 2 * step + chunk));
-        Mma::prepare_b({bytes[0], bytes[1]}, row.q[step][tile]);
-        if constexpr (kStepsAtOnce == 2) Mma::prepare_b({bytes[2], bytes[3]}, row.q[step + 1][tile]);
-        if constexpr (kTilesAtOnce == 2) Mma::prepare_b({bytes[2], bytes[3]}, row.q[step][tile + 1]);
-      }
-    }
-  }
-
-  /// The sums over all heads for 16 keys from `key` of the tile on, which are keys `from` .. of all: for rows g and g + 8.
-  __device__ static void multiply(float (&sum)[2], Row const& row, SmemAddr keys, int key, int from,
-                                  int lane) {
-    float acc[kHeadTiles][4] = {};
-    int const g = lane / 4;
-    auto const seen = [&](int at) { return at >= row.range.lo && at < row.range.hi; };
-    bool const upper = seen(from + g), lower = seen(from + g + 8);
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      uint32 bytes[4];
-      ldmatrix_x4(bytes, keys + swizzled_chunk<P.head_dim>(key + lane % 16, 2 * step + lane / 16));
-#pragma unroll
-      for (int i = 0; i < 4; ++i) bytes[i] = (i % 2 == 0 ? upper : lower) ? bytes[i] : 0;
-      uint32 a[Mma::kWordsA];
-      Mma::prepare_a(bytes, a);
-#pragma unroll
-      for (int tile = 0; tile < kHeadTiles; ++tile) Mma::mma(acc[tile], a, row.q[step][tile]);
-    }
-    sum[0] = sum[1] = 0.0f;
-#pragma unroll
-    for (int tile = 0; tile < kHeadTiles; ++tile) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e)
-        sum[e / 2] = fma_rn(relu_or_nan(acc[tile][e]), row.weight[tile][e % 2], sum[e / 2]);
-    }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      sum[half] += shuffle_xor<1>(sum[half]);
-      sum[half] += shuffle_xor<2>(sum[half]);
-    }
   }
 
   __device__ static void math_role(MqaArgs const& args, SmemAddr smem) {
     int const warp = threadIdx.x / 32;
     int const lane = lane_id();
     int const first_key = warp % kKeyWarps * kWarpKeys;
-    Row row;
-    row.range = {0, 0};
+    Row row{};
+    typename Math::Pending last{.key = -1};
     uint32 nans = 0;
     uint32 kind = 0;
     for (RingPosition<P.stages> at; (kind & kMqaLast) == 0; at.advance()) {
       Stage const stage = stage_at(smem, at.stage);
-      mbarrier_wait(stage.full, at.phase);
-      kind = load_shared_u32(stage.header);
+      bool const there = mbarrier_try_wait(stage.full, at.phase);
+      Math::add_last_block(last, row);  // while the answer comes
+      if (!there) mbarrier_wait(stage.full, at.phase);
+      uint32 header[4];
+      load_shared_u32x4(header, stage.header);
+      kind = header[0];
+      Math::finish(last, row, lane, nans);
       if ((kind & kMqaQueries) != 0) {
         open_row(args, row, stage, warp / kKeyWarps, lane);
       } else {
-        int const first = load_shared_u32(stage.header + 4);
-        uint32 const pages = load_shared_u32(stage.header + 8);
+        auto const take = [&]<bool kFirst>(int key) {
+          int const from = static_cast<int>(header[1]) + key;
+          if (from >= row.range.hi || from + kGroupKeys <= row.range.lo) return;
+          bool const present = (header[2] >> (key / P.page) & 1) != 0;
+          Math::template take_keys<kFirst>(last, row, stage, key, from, present, lane, nans);
+        };
+        take.template operator()<true>(first_key);
 #pragma unroll 1
-        for (int key = first_key; key < first_key + kWarpKeys; key += 16 * kGroup) {
-          int const from = first + key;
-          if (from >= row.range.hi || from + 16 * kGroup <= row.range.lo) continue;
-          bool const present = (pages >> (key / P.page) & 1) != 0;
-          nans += store_group(row, stage.keys, stage.scales, key, from, present, lane);
-        }
+        for (int key = first_key + kGroupKeys; key < first_key + kWarpKeys; key += kGroupKeys)
+          take.template operator()<false>(key);
       }
       release_stage<P.every_reader_arrives>(smem + kSmem.empty + 8 * at.stage);
     }
+    Math::add_last_block(last, row);
+    Math::finish(last, row, lane, nans);
     note(args, Note::kNanLogit, nans);
-  }
-
-  /// The logits of 16 kGroup keys from `key` of the tile on, one a lane. Returns whether the lane's would have been NaN.
-  __device__ static uint32 store_group(Row const& row, SmemAddr keys, SmemAddr scales, int key, int from,
-                                       bool present, int lane) {
-    int const g = lane / 4, t = lane % 4;
-    float sum[kGroup][2] = {};
-    if (present) {
-#pragma unroll
-      for (int i = 0; i < kGroup; ++i) multiply(sum[i], row, keys, key + 16 * i, from + 16 * i, lane);
-    }
-    float mine = t % 2 == 0 ? sum[0][0] : sum[0][1];
-    if constexpr (kGroup == 2) {
-      if (t >= 2) mine = t % 2 == 0 ? sum[1][0] : sum[1][1];
-    }
-    int const place = 8 * t + g;
-    bool const stores = (kGroup == 2 || t < 2) && from + place >= row.range.lo && from + place < row.range.hi;
-    if (!stores) return 0;
-    float logit = bits_to_f32(kMinusInfinity);
-    bool is_nan = false;
-    if (present) {
-      float const scaled = mine * bits_to_f32(load_shared_u32(scales + 4 * (key + place)));
-      is_nan = scaled != scaled;
-      logit = is_nan ? logit : scaled;
-    }
-    store_global_f32(row.out + from + place, logit);
-    return is_nan ? 1 : 0;
   }
 
   /// -inf to all columns outside of a row's keys, row by row; without compression.
@@ -473,7 +388,7 @@ struct MqaLogits {
       MqaRange const range = mqa_row_range<P.paged>(args.work, 0, static_cast<int>(line), clipped);
       float* const out = args.logits + line * args.logits_pitch;
       for (int column = threadIdx.x; column < args.columns; column += 32 * kMqaMathWarps) {
-        if (column < range.lo || column >= range.hi) store_global_u32(out + column, kMinusInfinity);
+        if (column < range.lo || column >= range.hi) store_global_u32(out + column, Math::kMinusInfinity);
       }
     }
   }

@@ -13,6 +13,7 @@ namespace deepwell {
 template <class Target>
 struct UnscaledE4m3 {
   static constexpr bool kF16 = !Target::kBlockScaled;
+  static constexpr int kParts = kF16 ? 2 : 1;  // MMAs of a step, which are independent of other sums'
   static constexpr int kWordsA = kF16 ? 8 : 4;
   static constexpr int kWordsB = kF16 ? 4 : 2;
 
@@ -45,11 +46,11 @@ struct UnscaledE4m3 {
     }
   }
 
+  /// Part `part` of a step; the parts of a step in rising order.
   __device__ __forceinline__ static void mma(float (&d)[4], uint32 const (&a)[kWordsA],
-                                             uint32 const (&b)[kWordsB]) {
+                                             uint32 const (&b)[kWordsB], int part) {
     if constexpr (kF16) {
-      mma_f16_m16n8k16(d, a, b);
-      mma_f16_m16n8k16(d, a + 4, b + 2);
+      mma_f16_m16n8k16(d, a + 4 * part, b + 2 * part);
     } else {
       constexpr uint32 kOnes = 0x7f7f7f7fu;
       mma_mx_m16n8k32<Dtype::kE4m3, Dtype::kE4m3, 0, 0, 0, 0>(d, a, b, kOnes, kOnes);

@@ -1,10 +1,13 @@
 // From accumulators to d: a tile's sums go through shared memory, so that neighbouring lanes store neighbouring columns of d
-// whichever operand stands on the rows, and the loops that add splits and c and round stay rolled.
+// whichever operand stands on the rows, and the loops that add parts and c and round stay rolled. Where CTAs share a tile along k
+// they are a cluster: each stages its sums in its own shared memory, reads everybody's of a part of the tile, and stores that.
 //
-// Order of arithmetic: splits of k in rising order, then c, then one rounding to d's type.
+// Order of arithmetic: splits of k in rising order, within a split the groups of warps in rising order; then c, then one rounding to
+// d's type.
 #pragma once
 
 #include "deepwell/gemm.h"
+#include "deepwell/ptx/cluster.cuh"
 #include "deepwell/ptx/convert.cuh"
 #include "deepwell/ptx/memory.cuh"
 #include "deepwell/ptx/sync.cuh"
@@ -20,15 +23,12 @@ struct Epilogue {
   static constexpr int kPitch = epilogue_pitch(P);  // floats
   static constexpr int kQuads = kRows * kCols / 4;  // four neighbouring columns each
   static constexpr bool kBf16 = P.d == Dtype::kBf16;
-  // Splits whose sums are in flight together: one after the other, each would wait for memory.
-  static constexpr int kSplitsAtOnce = 8;
   static_assert(kCols % 4 == 0);
 
   /// Where a tile's sums go: first row and column of d, and what is left of d from there.
   struct Place {
     int m, n;
     int rows_left, cols_left;
-    int tile_index;
     int batch;
     SmemAddr owners;  // of the tile's rows, and which of them are stored (kContiguous)
     uint32 group;
@@ -65,52 +65,38 @@ struct Epilogue {
     return tile + 4 * (quad / (kCols / 4) * kPitch + quad % (kCols / 4) * 4);
   }
 
-  /// This tile's sums of all splits: [splits][kRows][kCols].
-  __device__ static float* partials_of(GemmArgs const& args, Place const& place) {
-    return args.partials + static_cast<int64>(place.tile_index) * args.splits * (kRows * kCols);
-  }
-
-  /// Copies the staged sums to split `split` of the workspace; true in the CTA that comes last and finishes the tile.
-  __device__ static bool publish(GemmArgs const& args, Place const& place, SmemAddr tile, SmemAddr is_last,
-                                 int split) {
-    float* const mine = partials_of(args, place) + static_cast<int64>(split) * (kRows * kCols);
+  /// Adds up what every group of warps of every split staged for four neighbouring columns.
+  __device__ static void sum_parts(float (&sum)[4], SmemAddr tile, int quad, int splits) {
+    constexpr int kPartsAtOnce = 8;  // in flight together
+    int const parts = splits * P.warps_k;
 #pragma unroll 1
-    for (int quad = threadIdx.x; quad < kQuads; quad += kThreads) {
-      float values[4];
-      load_shared_f32x4(values, quad_at(tile, quad));
-      store_global_f32x4(mine + 4 * quad, values);
-    }
-    fence_gpu();
-    barrier_sync(1, kThreads);
-    if (threadIdx.x == 0) {
-      uint32 const before = atomic_add_acq_rel(args.counters + place.tile_index, 1);
-      bool const last = before + 1 == static_cast<uint32>(args.splits);
-      if (last) args.counters[place.tile_index] = 0;
-      store_shared_u32(is_last, last);
-    }
-    barrier_sync(1, kThreads);
-    if (load_shared_u32(is_last) == 0) return false;
-    fence_gpu();
-    return true;
-  }
-
-  __device__ static void sum_splits(float (&sum)[4], GemmArgs const& args, float const* partials, int quad) {
-#pragma unroll 1
-    for (int first = 0; first < args.splits; first += kSplitsAtOnce) {
-      float part[kSplitsAtOnce][4];
+    for (int first = 0; first < parts; first += kPartsAtOnce) {
+      float part[kPartsAtOnce][4];
 #pragma unroll
-      for (int s = 0; s < kSplitsAtOnce; ++s) {
-        if (first + s < args.splits) {
-          load_global_f32x4(part[s], partials + static_cast<int64>(first + s) * (kRows * kCols) + 4 * quad);
-        }
+      for (int i = 0; i < kPartsAtOnce; ++i) {
+        int const split = (first + i) / P.warps_k;
+        SmemAddr const staged = quad_at(tile + (first + i) % P.warps_k * staged_bytes(P), quad);
+        if (first + i < parts) load_cluster_f32x4(part[i], cluster_addr(staged, split));
       }
 #pragma unroll
-      for (int s = 0; s < kSplitsAtOnce; ++s) {
+      for (int i = 0; i < kPartsAtOnce; ++i) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (first + s < args.splits) sum[e] = first + s == 0 ? part[s][e] : sum[e] + part[s][e];
+          if (first + i < parts) sum[e] = first + i == 0 ? part[i][e] : sum[e] + part[i][e];
         }
       }
+    }
+  }
+
+  /// The same where the tile is this CTA's alone.
+  __device__ static void sum_groups(float (&sum)[4], SmemAddr tile, int quad) {
+    load_shared_f32x4(sum, quad_at(tile, quad));
+#pragma unroll
+    for (int group = 1; group < P.warps_k; ++group) {
+      float part[4];
+      load_shared_f32x4(part, quad_at(tile + group * staged_bytes(P), quad));
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sum[e] += part[e];
     }
   }
 
@@ -139,11 +125,12 @@ struct Epilogue {
     }
   }
 
-  /// d = the tile's sums (of all splits when there are several) + c.
-  __device__ static void store(GemmArgs const& args, Place const& place, SmemAddr tile) {
-    float const* const partials = partials_of(args, place);
+  /// d = the sums of the tile, or of split `split`'s part of it, + c.
+  __device__ static void store(GemmArgs const& args, Place const& place, SmemAddr tile, int split) {
+    int const quads = args.splits == 1 ? kQuads : (kQuads + args.splits - 1) / args.splits;
+    int const end = (split + 1) * quads < kQuads ? (split + 1) * quads : kQuads;
 #pragma unroll 1
-    for (int quad = threadIdx.x; quad < kQuads; quad += kThreads) {
+    for (int quad = split * quads + threadIdx.x; quad < end; quad += kThreads) {
       int const row = quad / (kCols / 4);
       int const col = quad % (kCols / 4) * 4;
       if (row >= place.rows_left || col >= place.cols_left) continue;
@@ -152,9 +139,9 @@ struct Epilogue {
       }
       float sum[4];
       if (args.splits > 1) {
-        sum_splits(sum, args, partials, quad);
+        sum_parts(sum, tile, quad, args.splits);
       } else {
-        load_shared_f32x4(sum, quad_at(tile, quad));
+        sum_groups(sum, tile, quad);
       }
       int64 const d_at = place.batch * args.d_batch_stride + (place.m + row) * args.d_pitch + place.n + col;
       if (args.c != nullptr) {

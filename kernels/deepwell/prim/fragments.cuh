@@ -21,6 +21,10 @@ __device__ __forceinline__ uint32 swizzled_chunk(int row, int chunk) {
   return row * kRowBytes + ((chunk ^ mask) << 4);
 }
 
+/// The offset of a place `2 * pairs` chunks after the one at `offset`, whose chunk number has none of the bits of `2 * pairs`: chunks
+/// are permuted by an exclusive or.
+__device__ __forceinline__ uint32 pairs_after(uint32 offset, int pairs) { return offset ^ (pairs << 5); }
+
 /// How the elements of a tile become the bytes that the MMA takes.
 enum class Fragment {
   kBytes,        // e4m3 as it is
@@ -90,32 +94,35 @@ __device__ __forceinline__ uint32 widen_e2m1(uint32 packed) {
   }
 }
 
-/// The 16 rows from `row` on: words of all k steps of a stage (4 of 32 elements, or 2 of 64 packed ones).
+/// The 16 rows from `row` on, a multiple of 8: words of all k steps of a stage (4 of 32 elements, or 2 of 64 packed ones).
 template <Fragment kForm, int kSteps>
 __device__ __forceinline__ void load_row_fragments(uint32 (&fragment)[kSteps][row_words(kForm)],
                                                    SmemAddr tile, int row, int lane) {
   if constexpr (kForm == Fragment::kBytes || kForm == Fragment::kPacked) {
     constexpr int kRowBytes = kForm == Fragment::kBytes ? 128 : 64;
+    SmemAddr const rows = tile + row * kRowBytes;
+    uint32 const offset = swizzled_chunk<kRowBytes>(lane % 16, lane / 16);
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      ldmatrix_x4(fragment[step], tile + swizzled_chunk<kRowBytes>(row + lane % 16, 2 * step + lane / 16));
-    }
+    for (int step = 0; step < kSteps; ++step) ldmatrix_x4(fragment[step], rows + pairs_after(offset, step));
   } else if constexpr (kForm == Fragment::kMoved) {
+    SmemAddr const rows = tile + row * 64;
+    uint32 const offset = swizzled_chunk<64>(lane % 16, lane / 16);
 #pragma unroll
     for (int pair = 0; pair < kSteps / 2; ++pair) {
       uint32 words[4];
-      ldmatrix_x4(words, tile + swizzled_chunk<64>(row + lane % 16, 2 * pair + lane / 16));
+      ldmatrix_x4(words, rows + pairs_after(offset, pair));
 #pragma unroll
       for (int i = 0; i < 4; ++i) fragment[2 * pair + i / 2][i % 2] = words[i];
     }
   } else if constexpr (kForm == Fragment::kInterleaved) {
+    SmemAddr const rows = tile + row * 128;
+    uint32 const offset = swizzled_chunk<128>(lane / 4, lane % 4 / 2) + lane % 2 * 8;
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        SmemAddr const chunk = tile + swizzled_chunk<128>(row + lane / 4 + 8 * half, 2 * step + lane % 4 / 2);
         uint32 words[2];
-        load_shared_u32x2(words, chunk + lane % 2 * 8);
+        load_shared_u32x2(words, rows + (pairs_after(offset, step) + 8 * 128 * half));
         fragment[step][2 * half] = words[0];
         fragment[step][2 * half + 1] = words[1];
       }
@@ -135,16 +142,18 @@ __device__ __forceinline__ void load_row_fragments(uint32 (&fragment)[kSteps][ro
   }
 }
 
-/// The 8 columns of the product that rows `row` .. + 7 of the y tile stand for: words of all k steps of a stage.
+/// The 8 columns of the product that rows `row` .. + 7 of the y tile stand for, `row` a multiple of 8: words of all k steps of a stage.
 template <Fragment kForm, int kSteps>
 __device__ __forceinline__ void load_col_fragments(uint32 (&fragment)[kSteps][col_words(kForm)],
                                                    SmemAddr tile, int row, int lane) {
   if constexpr (kForm == Fragment::kBytes || kForm == Fragment::kPacked) {
     constexpr int kRowBytes = kForm == Fragment::kBytes ? 128 : 64;
+    SmemAddr const rows = tile + row * kRowBytes;
+    uint32 const offset = swizzled_chunk<kRowBytes>(lane % 8, lane / 8);
 #pragma unroll
     for (int pair = 0; pair < kSteps / 2; ++pair) {
       uint32 chunks[4];
-      ldmatrix_x4(chunks, tile + swizzled_chunk<kRowBytes>(row + lane % 8, 4 * pair + lane / 8));
+      ldmatrix_x4(chunks, rows + pairs_after(offset, 2 * pair));
       fragment[2 * pair][0] = chunks[0];
       fragment[2 * pair][1] = chunks[1];
       fragment[2 * pair + 1][0] = chunks[2];
@@ -157,11 +166,11 @@ __device__ __forceinline__ void load_col_fragments(uint32 (&fragment)[kSteps][co
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) fragment[step][0] = words[step];
   } else if constexpr (kForm == Fragment::kInterleaved) {
+    SmemAddr const rows = tile + row * 128;
+    uint32 const offset = swizzled_chunk<128>(lane / 4, lane % 4 / 2) + lane % 2 * 8;
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      SmemAddr const chunk = tile + swizzled_chunk<128>(row + lane / 4, 2 * step + lane % 4 / 2);
-      load_shared_u32x2(fragment[step], chunk + lane % 2 * 8);
-    }
+    for (int step = 0; step < kSteps; ++step)
+      load_shared_u32x2(fragment[step], rows + pairs_after(offset, step));
   } else {
     int const g = lane / 4;
     int const t = lane % 4;

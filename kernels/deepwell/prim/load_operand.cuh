@@ -31,25 +31,25 @@ __device__ __forceinline__ void load_tile_plain(SmemAddr tile, GemmOperandArgs c
   }
 }
 
-/// Brings the scales of `kTileRows` rows for one k tile: [scale_words][kTileRows] words. `k_groups` counts the operand's scales
+/// Brings the scales of `kTileRows` rows for a stage of kTiles k tiles: [stage_scale_words][kTileRows] words. `k_groups` counts the operand's scales
 /// along k. Returns through the barrier protocol of the caller: words by cp.async, bytes by plain stores.
-template <ScaleKind kKind, int kGranK, int kTileRows>
+template <ScaleKind kKind, int kGranK, int kTileRows, int kTiles, bool kBytes>
 __device__ __forceinline__ void load_scales(SmemAddr to, GemmOperandArgs const& operand, int first_row,
                                             int k_tile, int batch, int k_groups, int lane) {
   unsigned char const* const base = operand.scale + batch * operand.scale_batch_stride;
-  constexpr int kWords = scale_words(kKind, kGranK);
+  constexpr int kWords = stage_scale_words(kKind, kGranK, kTiles);
   for (int i = lane; i < kTileRows * kWords; i += 32) {
     int const in_tile = i % kTileRows;
     int const row = first_row + in_tile < operand.rows ? first_row + in_tile : operand.rows - 1;
     unsigned char const* const from = base + (row >> operand.gran_mn_log2) * operand.scale_row_stride;
     SmemAddr const at = to + i * 4;
     if constexpr (kKind == ScaleKind::kF32) {
-      int const group = kGranK == 128 ? k_tile : 4 * k_tile + i / kTileRows;
+      int const group = (kGranK == 128 ? k_tile : 4 * k_tile) + i / kTileRows;
       if (group < k_groups) cp_async_4(at, from + group * operand.scale_k_stride);
     } else {
-      int const word = kGranK == 128 ? k_tile / 4 : k_tile;
-      if (operand.scale_source == Source::kWords) {
-        cp_async_4(at, from + word * operand.scale_k_stride);
+      int const word = (kGranK == 128 ? k_tile / 4 : k_tile) + i / kTileRows;
+      if (!kBytes || operand.scale_source == Source::kWords) {
+        if (4 * word < k_groups) cp_async_4(at, from + word * operand.scale_k_stride);
       } else {
         uint32 value = 0;
 #pragma unroll

@@ -53,8 +53,8 @@ __device__ __forceinline__ MqaRange mqa_unit_range(MqaWork const& work, int unit
   return all;
 }
 
-__device__ __forceinline__ int mqa_tiles(MqaRange range) {
-  return (range.hi - range.lo) / kMqaTile + ((range.hi - range.lo) % kMqaTile != 0 ? 1 : 0);
+__device__ __forceinline__ int mqa_tiles(MqaRange range, int tile) {
+  return (range.hi - range.lo) / tile + ((range.hi - range.lo) % tile != 0 ? 1 : 0);
 }
 
 /// A consecutive part of all tiles of all units.
@@ -81,8 +81,8 @@ __device__ __forceinline__ uint64 mqa_prefix_over_lanes(uint64 value, int lane) 
 /// Share `index` of `shares` equal ones, found by all kMqaThreads threads of the CTA: each adds up the tiles of some consecutive
 /// units. `scratch` is an MqaShareScratch in shared memory; two barriers. `clipped_rows`: null, or where clipped rows are counted.
 template <bool kPaged>
-__device__ MqaShare mqa_find_share(MqaWork const& work, SmemAddr scratch, int index, int shares,
-                                   uint32* clipped_rows) {
+__device__ MqaShare mqa_find_share(MqaWork const& work, int tile_keys, SmemAddr scratch, int index,
+                                   int shares, uint32* clipped_rows) {
   constexpr int kWarps = kMqaThreads / 32;
   int const thread = threadIdx.x;
   int const lane = lane_id();
@@ -93,7 +93,7 @@ __device__ MqaShare mqa_find_share(MqaWork const& work, SmemAddr scratch, int in
   int const last = begin + each < units ? static_cast<int>(begin + each) : units;
   uint64 mine = 0;
   for (int unit = first; unit < last; ++unit)
-    mine += mqa_tiles(mqa_unit_range<kPaged>(work, unit, clipped_rows));
+    mine += mqa_tiles(mqa_unit_range<kPaged>(work, unit, clipped_rows), tile_keys);
   uint64 const inside = mqa_prefix_over_lanes(mine, lane);
   if (lane == 31) store_shared_u64(scratch + 8 * (thread / 32), inside);
   if (thread == 0) {
@@ -113,7 +113,7 @@ __device__ MqaShare mqa_find_share(MqaWork const& work, SmemAddr scratch, int in
     int tile = static_cast<int>(from - before);
     int unit = first;
     for (;; ++unit) {
-      int const tiles = mqa_tiles(mqa_unit_range<kPaged>(work, unit, nullptr));
+      int const tiles = mqa_tiles(mqa_unit_range<kPaged>(work, unit, nullptr), tile_keys);
       if (tile < tiles || unit + 1 >= last) break;
       tile -= tiles;
     }

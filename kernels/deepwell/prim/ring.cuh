@@ -18,6 +18,11 @@ struct RingPosition {
       phase ^= 1;
     }
   }
+  __device__ __forceinline__ void advance_by(int stages) {
+    uint32 const to = stage + stages;
+    stage = to % kStages;
+    phase ^= to / kStages & 1;
+  }
 };
 
 /// Releases a stage that the whole warp has read: lane 0 arrives after the warp has converged, or every lane by itself.

@@ -15,7 +15,7 @@ inline constexpr uint32 kUnitScales = 0x7f7f7f7fu;
 template <int kGranK>
 __device__ __forceinline__ uint32 step_scales(uint32 word, int k_tile, int steps) {
   if constexpr (kGranK == 128) {
-    return (word >> (8 * (k_tile % 4)) & 0xffu) * 0x01010101u;
+    return (word >> (8 * (static_cast<uint32>(k_tile) % 4)) & 0xffu) * 0x01010101u;
   } else {
     uint32 const inside = steps == 4 ? 0xffffffffu : (1u << (8 * steps)) - 1;
     return (word & inside) | (kUnitScales & ~inside);

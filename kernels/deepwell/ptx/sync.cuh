@@ -10,6 +10,11 @@ __device__ __forceinline__ void barrier_sync(int id, int threads) {
   asm volatile("barrier.cta.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+/// barrier.cta.arrive (PTX ISA 9.7.13.1): this warp's part of barrier `id`, without waiting.
+__device__ __forceinline__ void barrier_arrive(int id, int threads) {
+  asm volatile("barrier.cta.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 /// bar.warp.sync (PTX ISA 9.7.13.2) of the whole warp: orders its lanes' memory accesses.
 __device__ __forceinline__ void warp_sync() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 

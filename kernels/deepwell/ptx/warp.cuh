@@ -5,6 +5,21 @@
 
 namespace deepwell {
 
+/// elect.sync (PTX ISA 9.7.13.15) of the whole warp: true in one of its lanes.
+__device__ __forceinline__ bool elect_lane() {
+  uint32 elected;
+  asm volatile(
+      "{\n"
+      ".reg .pred mine;\n"
+      "elect.sync _|mine, 0xffffffff;\n"
+      "selp.u32 %0, 1, 0, mine;\n"
+      "}"
+      : "=r"(elected)
+      :
+      : "memory");
+  return elected != 0;
+}
+
 /// vote.sync.ballot (PTX ISA 9.7.13.7): bit l is lane l's value.
 __device__ __forceinline__ uint32 ballot(bool value) {
   uint32 result;

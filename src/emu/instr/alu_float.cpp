@@ -23,8 +23,8 @@ inline float saturate(float value) {
 inline double quiet(double nan) {
   return std::bit_cast<double>(std::bit_cast<u64>(nan) | 0x0008000000000000u);
 }
-/// The NaN of an f64 operation on these operands: the last one that is NaN, with its sign and payload (measured for two on
-/// SM 9.0, assumed for three); where none is, the sign and the quiet bit alone.
+/// The NaN of an f64 operation on these operands: the last one that is NaN, with its sign and payload (as measured on SM 9.0);
+/// where none is, the sign and the quiet bit alone.
 template <class... A>
 double nan_f64(A... operands) {
   double out = std::bit_cast<double>(u64{0xfff8000000000000});
@@ -119,15 +119,17 @@ double mul_f64(double a, double b) {
 }
 template <Round kHow>
 double fma_f64(double a, double b, double c) {
-  if constexpr (kHow == Round::kNear) return with_nan(std::fma(a, b, c), a, b, c);
+  // The NaN of b goes before that of c.
+  if constexpr (kHow == Round::kNear) return with_nan(std::fma(a, b, c), a, c, b);
   double volatile x = a, y = b, z = c;
-  return with_nan(with_rounding(kHow, [&] { return std::fma(x, y, z); }), a, b, c);
+  return with_nan(with_rounding(kHow, [&] { return std::fma(x, y, z); }), a, c, b);
 }
 template <Round kHow>
 double div_f64(double a, double b) {
-  if constexpr (kHow == Round::kNear) return with_nan(a / b, a, b);
+  // A quotient is the one operation whose NaN is the first operand's.
+  if constexpr (kHow == Round::kNear) return with_nan(a / b, b, a);
   double volatile x = a, y = b;
-  return with_nan(with_rounding(kHow, [&] { return x / y; }), a, b);
+  return with_nan(with_rounding(kHow, [&] { return x / y; }), b, a);
 }
 template <Round kHow>
 double sqrt_f64(double a) {
@@ -236,16 +238,19 @@ float abs_f32(float a) { return std::bit_cast<float>(std::bit_cast<u32>(a) & 0x7
 double neg_f64(double a) { return std::isnan(a) ? quiet(a) : -a; }
 double abs_f64(double a) { return std::isnan(a) ? quiet(a) : std::fabs(a); }
 
+/// Of two NaN the second, quiet.
+float other_than_nan(float b) { return b; }
+double other_than_nan(double b) { return std::isnan(b) ? quiet(b) : b; }
 template <class T>
 T smaller(T a, T b) {
-  if (std::isnan(a)) return b;
+  if (std::isnan(a)) return other_than_nan(b);
   if (std::isnan(b)) return a;
   if (a == b) return std::signbit(a) ? a : b;
   return a < b ? a : b;
 }
 template <class T>
 T larger(T a, T b) {
-  if (std::isnan(a)) return b;
+  if (std::isnan(a)) return other_than_nan(b);
   if (std::isnan(b)) return a;
   if (a == b) return std::signbit(a) ? b : a;
   return a > b ? a : b;

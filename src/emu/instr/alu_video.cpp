@@ -7,6 +7,8 @@
 namespace deepwell::emu {
 namespace {
 
+__extension__ using Wide = __int128;
+
 enum class Video : u32 { kAdd, kSub, kAvrg, kAbsDiff, kMin, kMax, kSet, kShl, kShr, kMad };
 
 /// aux: 0 operation, 1 parts of a word, 2 signs (1 d, 2 a, 4 b), 3 .sat, 4 second operation (0 none, 1 add, 2 min, 3 max),
@@ -52,7 +54,11 @@ i64 compute(Form const& form, i64 a, i64 b, i64 c) {
       if (form.op == Video::kShl) return by == 32 ? 0 : a << by;
       return a >> by;
     }
-    case Video::kMad: return (a * b + c) >> form.shift;
+    case Video::kMad: {
+      Wide const sum = (static_cast<Wide>(a) * b + c) >> form.shift;
+      Wide const limit = i64{1} << 40;  // beyond every result of 32 bits
+      return static_cast<i64>(form.saturates ? std::clamp(sum, -limit, limit) : sum);
+    }
     case Video::kSet:
       switch (form.extra) {
         case 0: return a == b;

@@ -237,6 +237,8 @@ Exec bind_atomic(Instr& i, BindContext const&) {
 #define DW_ORDER                                                     \
   "[.relaxed|.acquire|.release|.acq_rel] [.cta|.cluster|.gpu|.sys] " \
   "[.global|.shared|.shared::cta|.shared::cluster] "
+#define DW_RED_ORDER \
+  "[.relaxed|.release] [.cta|.cluster|.gpu|.sys] [.global|.shared|.shared::cta|.shared::cluster] "
 #define DW_HINT "[.L2::cache_hint] "
 
 constexpr Row kRows[] = {
@@ -294,35 +296,35 @@ constexpr Row kRows[] = {
      .needs = Needs::kSm90,
      .section = "9.7.13 atom",
      .bind = &bind_atomic<true>},
-    {.pattern = "red " DW_ORDER "(.and|.or|.xor) " DW_HINT "(.b32|.b64)",
+    {.pattern = "red " DW_RED_ORDER "(.and|.or|.xor) " DW_HINT "(.b32|.b64)",
      .operands = "a, sT, ?s64",
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER ".add " DW_HINT "(.u32|.s32|.u64|.f32|.f64)",
+    {.pattern = "red " DW_RED_ORDER ".add " DW_HINT "(.u32|.s32|.u64|.f32|.f64)",
      .operands = "a, sT, ?s64",
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER "(.inc|.dec) " DW_HINT ".u32",
+    {.pattern = "red " DW_RED_ORDER "(.inc|.dec) " DW_HINT ".u32",
      .operands = "a, s32, ?s64",
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER "(.min|.max) " DW_HINT "(.u32|.s32|.u64|.s64)",
+    {.pattern = "red " DW_RED_ORDER "(.min|.max) " DW_HINT "(.u32|.s32|.u64|.s64)",
      .operands = "a, sT, ?s64",
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER ".add .noftz " DW_HINT "(.f16|.bf16|.f16x2|.bf16x2)",
+    {.pattern = "red " DW_RED_ORDER ".add .noftz " DW_HINT "(.f16|.bf16|.f16x2|.bf16x2)",
      .operands = "a, sT, ?s64",
      .ptx = 62,
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
-    {.pattern = "red " DW_ORDER ".add " DW_HINT "(.v2|.v4) .f32",
+    {.pattern = "red " DW_RED_ORDER ".add " DW_HINT "(.v2|.v4) .f32",
      .operands = "a, svT, ?s64",
      .ptx = 81,
      .needs = Needs::kSm90,
      .section = "9.7.13 red",
      .bind = &bind_atomic<false>},
     {.pattern =
-         "red " DW_ORDER "(.add|.min|.max) .noftz " DW_HINT "(.v2|.v4|.v8) (.f16|.bf16|.f16x2|.bf16x2)",
+         "red " DW_RED_ORDER "(.add|.min|.max) .noftz " DW_HINT "(.v2|.v4|.v8) (.f16|.bf16|.f16x2|.bf16x2)",
      .operands = "a, svT, ?s64",
      .ptx = 81,
      .needs = Needs::kSm90,

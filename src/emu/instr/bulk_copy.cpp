@@ -218,12 +218,20 @@ constexpr std::string_view kBulk = "9.7.9.25.4.1 cp.async.bulk",
 
 // clang-format off
 constexpr Row kRows[] = {
-    {.pattern = "cp .async .bulk (.shared::cluster|.shared::cta) .global .mbarrier::complete_tx::bytes [.multicast::cluster] [.L2::cache_hint]", .operands = "a, a, s32, a, ?x, x", .ptx = 80, .needs = Needs::kSm90, .section = kBulk, .bind = bind_bulk_load},
+    {.pattern = "cp .async .bulk .shared::cluster .global .mbarrier::complete_tx::bytes [.multicast::cluster] [.L2::cache_hint]", .operands = "a, a, s32, a, ?x, x", .ptx = 80, .needs = Needs::kSm90, .section = kBulk, .bind = bind_bulk_load},
+    {.pattern = "cp .async .bulk .shared::cta .global .mbarrier::complete_tx::bytes [.L2::cache_hint]", .operands = "a, a, s32, a, ?x", .ptx = 86, .needs = Needs::kSm90, .section = kBulk, .bind = bind_bulk_load},
     {.pattern = "cp .async .bulk .shared::cluster .shared::cta .mbarrier::complete_tx::bytes", .operands = "a, a, s32, a", .ptx = 80, .needs = Needs::kSm90, .section = kBulk, .bind = bind_bulk_load},
     {.pattern = "cp .async .bulk .global .shared::cta .bulk_group [.L2::cache_hint]", .operands = "a, a, s32, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kBulk, .bind = bind_bulk_store},
     {.pattern = "cp .async .bulk .global .shared::cta .bulk_group [.L2::cache_hint] .cp_mask", .operands = "a, a, s32, ?x, x", .ptx = 86, .needs = Needs::kSm100, .section = kBulk, .bind = bind_bulk_store},
-    {.pattern = "cp .reduce .async .bulk .global .shared::cta .bulk_group [.L2::cache_hint] (.add|.min|.max|.inc|.dec|.and|.or|.xor) [.noftz] (.f16|.bf16|.b32|.u32|.s32|.b64|.u64|.s64|.f32|.f64)", .operands = "a, a, s32, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce},
-    {.pattern = "cp .reduce .async .bulk .shared::cluster .shared::cta .mbarrier::complete_tx::bytes (.add|.min|.max|.inc|.dec|.and|.or|.xor) (.b32|.u32|.s32|.u64)", .operands = "a, a, s32, a", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce_shared},
+    {.pattern = "cp .reduce .async .bulk .global .shared::cta .bulk_group [.L2::cache_hint] (.and|.or|.xor) (.b32|.b64)", .operands = "a, a, s32, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce},
+    {.pattern = "cp .reduce .async .bulk .global .shared::cta .bulk_group [.L2::cache_hint] .add (.u32|.s32|.u64|.f32|.f64)", .operands = "a, a, s32, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce},
+    {.pattern = "cp .reduce .async .bulk .global .shared::cta .bulk_group [.L2::cache_hint] .add .noftz (.f16|.bf16)", .operands = "a, a, s32, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce},
+    {.pattern = "cp .reduce .async .bulk .global .shared::cta .bulk_group [.L2::cache_hint] (.inc|.dec) .u32", .operands = "a, a, s32, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce},
+    {.pattern = "cp .reduce .async .bulk .global .shared::cta .bulk_group [.L2::cache_hint] (.min|.max) (.u32|.s32|.u64|.s64|.f16|.bf16)", .operands = "a, a, s32, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce},
+    {.pattern = "cp .reduce .async .bulk .shared::cluster .shared::cta .mbarrier::complete_tx::bytes (.and|.or|.xor) .b32", .operands = "a, a, s32, a", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce_shared},
+    {.pattern = "cp .reduce .async .bulk .shared::cluster .shared::cta .mbarrier::complete_tx::bytes .add (.u32|.s32|.u64)", .operands = "a, a, s32, a", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce_shared},
+    {.pattern = "cp .reduce .async .bulk .shared::cluster .shared::cta .mbarrier::complete_tx::bytes (.inc|.dec) .u32", .operands = "a, a, s32, a", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce_shared},
+    {.pattern = "cp .reduce .async .bulk .shared::cluster .shared::cta .mbarrier::complete_tx::bytes (.min|.max) (.u32|.s32)", .operands = "a, a, s32, a", .ptx = 80, .needs = Needs::kSm90, .section = kBulkReduce, .bind = bind_bulk_reduce_shared},
     {.pattern = "cp .async .bulk .prefetch .L2 .global [.L2::cache_hint]", .operands = "a, s32, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kBulkPrefetch, .bind = bind_bulk_prefetch},
 };
 // clang-format on

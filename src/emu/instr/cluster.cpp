@@ -1,5 +1,7 @@
 // Instruction family: clusters: mapa, getctarank, barrier.cluster, st.async, red.async, clusterlaunchcontrol.
 #include <bit>
+#include <cstring>
+#include <optional>
 #include <unordered_map>
 
 #include "emu/instr/async.hpp"
@@ -184,6 +186,10 @@ Exec bind_store_async(Instr& instr, BindContext const&) {
   return exec_store_async;
 }
 
+Exec bind_store_async_global(Instr& instr, BindContext const&) {
+  throw unsupported(instr, "asynchronous stores to global memory are not modelled");
+}
+
 Exec bind_reduce_async(Instr& instr, BindContext const&) {
   bind_address_space(instr);
   std::string const& type = instr.info->parts.back();
@@ -193,6 +199,7 @@ Exec bind_reduce_async(Instr& instr, BindContext const&) {
     if (instr.has(kOps[i])) instr.aux[2] = i + 1;
   }
   auto const element = type == ".s32"      ? TensorMapType::kS32
+                       : type == ".s64"    ? TensorMapType::kS64
                        : instr.aux[1] == 8 ? TensorMapType::kU64
                                            : TensorMapType::kU32;
   instr.aux[3] = static_cast<std::uint32_t>(element);
@@ -200,7 +207,31 @@ Exec bind_reduce_async(Instr& instr, BindContext const&) {
   return exec_store_async;
 }
 
-// The request always fails: the machine starts every CTA itself. The response is 16 bytes of zeros, "not canceled".
+/// A response: coordinates of the first CTA of the cluster that will not start, and a tag; zeros where the request failed.
+constexpr std::uint64_t kCanceledTag = 0x434c4321ull << 32;  // above z
+struct CancelState {
+  bool refused = false;  // once refused, a cluster's requests stay so
+};
+
+std::array<std::byte, 16> cancel_one(Cta& cta) {
+  Cluster& cluster = *cta.cluster;
+  auto& state = cluster.state.get<CancelState>();
+  std::uint64_t words[2] = {};
+  // The seed refuses some requests, as a chip does where CTAs start meanwhile.
+  bool const willing = cta.launch->options.seed == 0 || cluster.random.below(4) != 0;
+  std::optional<std::array<std::uint32_t, 3>> first;
+  if (!state.refused && willing) first = cta.launch->pending->take();
+  state.refused = !first;
+  if (first) {
+    words[0] = (*first)[0] | std::uint64_t{(*first)[1]} << 32;
+    words[1] = (*first)[2] | kCanceledTag;
+  }
+  std::array<std::byte, 16> out;
+  std::memcpy(out.data(), words, 16);
+  return out;
+}
+
+// Takes a cluster of the launch that has not started, if there is one: its work is then the caller's.
 // Operands: response address, mbarrier address.
 Outcome exec_try_cancel(Warp& warp, Instr const& instr, Mask mask) {
   Space const space = static_cast<Space>(instr.aux[0]);
@@ -226,12 +257,12 @@ Outcome exec_try_cancel(Warp& warp, Instr const& instr, Mask mask) {
       }
       post_copy(warp, instr, lane, "clusterlaunchcontrol.try_cancel", [=] {
         CtaBulkMemory memory(*cta);
-        std::array<std::byte, 16> const zeros{};
+        std::array<std::byte, 16> const response = cancel_one(*cta);
         std::array<std::uint8_t, 16> valid;
         valid.fill(1);
         for (std::uint32_t rank = first; rank < last; ++rank) {
           std::uint32_t const window = (rank + 1) * kClusterStride;
-          memory.write_shared(window + at % kClusterStride, zeros, valid);
+          memory.write_shared(window + at % kClusterStride, response, valid);
           observed[rank - first].done_in_phase(*cta, window + mbar % kClusterStride);
           mbarrier_change(*cta, window + mbar % kClusterStride,
                           [](Mbarrier& object) { object.complete_tx(16); });
@@ -248,29 +279,44 @@ Exec bind_try_cancel(Instr& instr, BindContext const&) {
   return exec_try_cancel;
 }
 
+bool is_canceled(Warp& warp, Instr const& instr, int lane, Bits128 const& response) {
+  if ((response.lo | response.hi) == 0) return false;
+  if ((response.hi & ~std::uint64_t{0xffffffff}) != kCanceledTag)
+    fail(warp, instr, lane, "the response was not written by clusterlaunchcontrol.try_cancel");
+  return true;
+}
+
 Outcome exec_is_canceled(Warp& warp, Instr const& instr, Mask mask) {
   warp.require_defined(instr, instr.v(1), mask, "the response");
   Mask canceled = 0;
   for_lanes(mask, [&](int lane) {
-    Bits128 const response = warp.s128(instr.v(1))[lane];
-    if ((response.lo | response.hi) != 0)
-      fail(warp, instr, lane, "the response was not written by clusterlaunchcontrol.try_cancel");
+    if (is_canceled(warp, instr, lane, warp.s128(instr.v(1))[lane])) canceled |= Mask{1} << lane;
   });
   warp.set_predicate(instr.v(0), mask, canceled);
   if (warp.check) warp.set_poison(instr.v(0), mask, 0);
   return Outcome::kNext;
 }
 
-// A response that is not a success has no CTA coordinates: programs ask under a predicate, or do not use the answer.
+// A response that is not a success has no coordinates: poison. The fourth element of a vector has no meaning.
 Outcome exec_first_ctaid(Warp& warp, Instr const& instr, Mask mask) {
-  auto clear = [&](Value const& to) {
-    for_lanes(mask, [&](int lane) { warp.set_lane(to, lane, 0); });
-    if (warp.check) warp.set_poison(to, mask, mask);
-  };
-  if (instr.ops[0].kind == Operand::Kind::kVector) {
-    for (Value const& element : instr.ops[0].elements) clear(element);
-  } else {
-    clear(instr.v(0));
+  warp.require_defined(instr, instr.v(1), mask, "the response");
+  std::vector<Value> to = instr.ops[0].elements;
+  std::size_t first = 0;
+  if (instr.ops[0].kind != Operand::Kind::kVector) {
+    to = {instr.v(0)};
+    first = instr.has(".get_first_ctaid::y") ? 1 : instr.has(".get_first_ctaid::z") ? 2 : 0;
+  }
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    Mask unknown = 0;
+    for_lanes(mask, [&](int lane) {
+      Bits128 const response = warp.s128(instr.v(1))[lane];
+      std::uint64_t const words[] = {response.lo & 0xffffffff, response.lo >> 32, response.hi & 0xffffffff,
+                                     0};
+      bool const known = is_canceled(warp, instr, lane, response) && first + i < 3;
+      if (!known) unknown |= Mask{1} << lane;
+      warp.set_lane(to[i], lane, known ? words[first + i] : 0);
+    });
+    if (warp.check) warp.set_poison(to[i], mask, unknown);
   }
   return Outcome::kNext;
 }
@@ -286,13 +332,20 @@ constexpr Row kRows[] = {
     {.pattern = "getctarank [.shared::cluster] (.u32|.u64)", .operands = "d32, x", .ptx = 78, .needs = Needs::kSm90, .section = kRank, .bind = bind_getctarank},
     {.pattern = "barrier .cluster .arrive [.release|.relaxed] [.aligned]", .operands = "", .ptx = 78, .needs = Needs::kSm90, .section = kBarrier, .bind = bind_cluster_barrier<exec_cluster_arrive>},
     {.pattern = "barrier .cluster .wait [.acquire] [.aligned]", .operands = "", .ptx = 78, .needs = Needs::kSm90, .section = kBarrier, .bind = bind_cluster_barrier<exec_cluster_wait>},
-    {.pattern = "st .async [.weak] [.shared::cluster] .mbarrier::complete_tx::bytes [.v2|.v4] (.b32|.b64|.u32|.u64|.s32|.s64|.f32|.f64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
-    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes (.add|.min|.max|.inc|.dec|.and|.or|.xor) (.b32|.u32|.s32|.u64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
-    {.pattern = "clusterlaunchcontrol .try_cancel .async [.shared::cta] .mbarrier::complete_tx::bytes .b128", .operands = "a, a", .ptx = 86, .needs = Needs::kSm100, .section = kCancel, .bind = bind_try_cancel, .note = "every request is answered with failure: the machine starts all CTAs itself"},
-    {.pattern = "clusterlaunchcontrol .try_cancel .async [.shared::cta] .mbarrier::complete_tx::bytes .multicast::cluster::all .b128", .operands = "a, a", .ptx = 86, .needs = Needs::kSm100aPlus, .section = kCancel, .bind = bind_try_cancel, .note = "every request is answered with failure: the machine starts all CTAs itself"},
+    {.pattern = "st .async [.weak] [.shared|.shared::cta|.shared::cluster] .mbarrier::complete_tx::bytes [.v2|.v4] (.b32|.u32|.s32|.f32)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "st .async [.weak] [.shared|.shared::cta|.shared::cluster] .mbarrier::complete_tx::bytes [.v2] (.b64|.u64|.s64|.f64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "st .async .cluster [.shared::cluster] .mbarrier::complete_tx::bytes [.v2|.v4] (.b32|.u32|.s32|.f32)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "st .async .cluster [.shared::cluster] .mbarrier::complete_tx::bytes [.v2] (.b64|.u64|.s64|.f64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},
+    {.pattern = "st .async [.mmio] .release (.gpu|.sys) [.global] (.b8|.b16|.b32|.b64|.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64|.f32|.f64)", .operands = "a, x", .ptx = 87, .needs = Needs::kSm100, .section = kStAsync, .bind = bind_store_async_global, .note = "refused by name"},
+    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes .add (.u32|.s32|.u64|.s64)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes (.min|.max) (.u32|.s32)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes (.inc|.dec) .u32", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "red .async .relaxed .cluster [.shared::cluster] .mbarrier::complete_tx::bytes (.and|.or|.xor) .b32", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kRedAsync, .bind = bind_reduce_async},
+    {.pattern = "clusterlaunchcontrol .try_cancel .async [.shared::cta] .mbarrier::complete_tx::bytes .b128", .operands = "a, a", .ptx = 86, .needs = Needs::kSm100, .section = kCancel, .bind = bind_try_cancel, .note = "succeeds where a cluster of the launch has not started; seeds but 0 refuse some requests"},
+    {.pattern = "clusterlaunchcontrol .try_cancel .async [.shared::cta] .mbarrier::complete_tx::bytes .multicast::cluster::all .b128", .operands = "a, a", .ptx = 86, .needs = Needs::kSm100aPlus, .section = kCancel, .bind = bind_try_cancel, .note = "succeeds where a cluster of the launch has not started; seeds but 0 refuse some requests"},
     {.pattern = "clusterlaunchcontrol .query_cancel .is_canceled .pred .b128", .operands = "d1, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_is_canceled},
-    {.pattern = "clusterlaunchcontrol .query_cancel (.get_first_ctaid::x|.get_first_ctaid::y|.get_first_ctaid::z) .b32 .b128", .operands = "d32, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_first_ctaid, .note = "undefined (poison), as no request succeeds"},
-    {.pattern = "clusterlaunchcontrol .query_cancel .get_first_ctaid .v4 .b32 .b128", .operands = "x, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_first_ctaid, .note = "undefined (poison), as no request succeeds"},
+    {.pattern = "clusterlaunchcontrol .query_cancel (.get_first_ctaid::x|.get_first_ctaid::y|.get_first_ctaid::z) .b32 .b128", .operands = "d32, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_first_ctaid, .note = "undefined (poison) after a request that failed"},
+    {.pattern = "clusterlaunchcontrol .query_cancel .get_first_ctaid .v4 .b32 .b128", .operands = "x, s128", .ptx = 86, .needs = Needs::kSm100, .section = kQuery, .exec = exec_first_ctaid, .note = "undefined (poison) after a request that failed"},
 };
 // clang-format on
 

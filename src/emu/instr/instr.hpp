@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -83,7 +84,8 @@ struct Operand {
   std::vector<std::uint32_t> targets;
   std::int64_t immediate = 0;  // of a constant integer, for decoding (cp-size, byte ids, barrier numbers)
   bool is_immediate = false;   // `immediate` is valid
-  std::uint8_t special = 0;    // a special register that mov reads anew each time (run/program.hpp)
+  std::vector<std::optional<std::int64_t>> element_immediates;  // of a vector: those that are numbers
+  std::uint8_t special = 0;  // a special register that mov reads anew each time (run/program.hpp)
 };
 
 /// How the lanes of a warp must come together before the instruction executes.
@@ -181,7 +183,10 @@ std::span<Row const> control_rows();
 std::span<Row const> call_rows();  // call.cpp: call, ret, alloca
 std::span<Row const> barrier_rows();
 std::span<Row const> warp_rows();
-std::span<Row const> mma_rows();              // mma.cpp
+std::span<Row const> mma_rows();              // mma.cpp: floating-point formats, 16 rows
+std::span<Row const> mma_other_rows();        // mma_other.cpp: integers, bits, f64, f16 with k 4
+std::span<Row const> mma_sparse_rows();       // mma_sparse.cpp
+std::span<Row const> wmma_rows();             // wmma.cpp
 std::span<Row const> matrix_rows();           // matrix.cpp: ldmatrix, stmatrix, movmatrix
 std::span<Row const> convert_rows();          // convert.cpp: cvt with f16, bf16, tf32, fp8, fp6, fp4, ue8m0
 std::span<Row const> async_copy_rows();       // async_copy.cpp

@@ -44,6 +44,8 @@ InstructionKind kind_of(Instr const& instr) {
                    {barrier_rows, Kind::kBarrier},
                    {warp_rows, Kind::kWarp},
                    {mma_rows, Kind::kMma},
+                   {mma_other_rows, Kind::kMma},
+                   {mma_sparse_rows, Kind::kMma},
                    {async_copy_rows, Kind::kAsyncCopy},
                    {bulk_copy_rows, Kind::kAsyncCopy},
                    {tensor_copy_rows, Kind::kAsyncCopy},
@@ -56,6 +58,7 @@ InstructionKind kind_of(Instr const& instr) {
     if (holds(family.rows(), instr.row)) return family.kind;
   }
   if (holds(ldst_rows(), instr.row) || holds(atomic_rows(), instr.row)) return kind_of_space(instr);
+  if (holds(wmma_rows(), instr.row)) return instr.is_mma ? Kind::kMma : kind_of_space(instr);
   if (holds(matrix_rows(), instr.row))
     return instr.ops[0].kind == Operand::Kind::kAddress || instr.ops[1].kind == Operand::Kind::kAddress
                ? Kind::kShared

@@ -250,20 +250,37 @@ constexpr Row movmatrix_row() {
   return out;
 }
 
-// Each form is written with the count after the shape or, as CUTLASS does, before it.
+// Shape, count and .trans stand in any order.
 #define DW_SPACE " [.shared|.shared::cta] "
 #define DW_PACKED ".b8x16 (.b6x16_p32|.b4x16_p64)"
+#define DW_ORDERS(verb, shape, count, type, operands, ptx, needs, bind, section)                       \
+  row(verb " .sync .aligned " shape " " count " [.trans]" DW_SPACE type, operands, ptx, needs, bind,   \
+      section),                                                                                        \
+      row(verb " .sync .aligned " shape " .trans " count DW_SPACE type, operands, ptx, needs, bind,    \
+          section),                                                                                    \
+      row(verb " .sync .aligned .trans " shape " " count DW_SPACE type, operands, ptx, needs, bind,    \
+          section),                                                                                    \
+      row(verb " .sync .aligned " count " [.trans] " shape DW_SPACE type, operands, ptx, needs, bind,  \
+          section),                                                                                    \
+      row(verb " .sync .aligned " count " " shape " .trans" DW_SPACE type, operands, ptx, needs, bind, \
+          section),                                                                                    \
+      row(verb " .sync .aligned .trans " count " " shape DW_SPACE type, operands, ptx, needs, bind, section)
+#define DW_TRANSPOSED(verb, shape, count, type, operands, ptx, needs, bind, section)                         \
+  row(verb " .sync .aligned " shape " " count " .trans" DW_SPACE type, operands, ptx, needs, bind, section), \
+      row(verb " .sync .aligned " shape " .trans " count DW_SPACE type, operands, ptx, needs, bind,          \
+          section),                                                                                          \
+      row(verb " .sync .aligned .trans " shape " " count DW_SPACE type, operands, ptx, needs, bind,          \
+          section),                                                                                          \
+      row(verb " .sync .aligned " count " .trans " shape DW_SPACE type, operands, ptx, needs, bind,          \
+          section),                                                                                          \
+      row(verb " .sync .aligned " count " " shape " .trans" DW_SPACE type, operands, ptx, needs, bind,       \
+          section),                                                                                          \
+      row(verb " .sync .aligned .trans " count " " shape DW_SPACE type, operands, ptx, needs, bind, section)
 // clang-format off
 constexpr Row kRows[] = {
-    row("ldmatrix .sync .aligned .m8n8 .x1 [.trans]" DW_SPACE ".b16", "d1x32, a", 65, Needs::kAny, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .m8n8 .x2 [.trans]" DW_SPACE ".b16", "d2x32, a", 65, Needs::kAny, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .m8n8 .x4 [.trans]" DW_SPACE ".b16", "d4x32, a", 65, Needs::kAny, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .m8n8 .trans .x1" DW_SPACE ".b16", "d1x32, a", 65, Needs::kAny, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .m8n8 .trans .x2" DW_SPACE ".b16", "d2x32, a", 65, Needs::kAny, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .m8n8 .trans .x4" DW_SPACE ".b16", "d4x32, a", 65, Needs::kAny, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .x1 [.trans] .m8n8" DW_SPACE ".b16", "d1x32, a", 65, Needs::kAny, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .x2 [.trans] .m8n8" DW_SPACE ".b16", "d2x32, a", 65, Needs::kAny, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .x4 [.trans] .m8n8" DW_SPACE ".b16", "d4x32, a", 65, Needs::kAny, bind_load, kLoadSection),
+    DW_ORDERS("ldmatrix", ".m8n8", ".x1", ".b16", "d1x32, a", 65, Needs::kAny, bind_load, kLoadSection),
+    DW_ORDERS("ldmatrix", ".m8n8", ".x2", ".b16", "d2x32, a", 65, Needs::kAny, bind_load, kLoadSection),
+    DW_ORDERS("ldmatrix", ".m8n8", ".x4", ".b16", "d4x32, a", 65, Needs::kAny, bind_load, kLoadSection),
 
     row("ldmatrix .sync .aligned .m8n16 .x1" DW_SPACE DW_PACKED, "d1x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
     row("ldmatrix .sync .aligned .m8n16 .x2" DW_SPACE DW_PACKED, "d2x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
@@ -272,31 +289,25 @@ constexpr Row kRows[] = {
     row("ldmatrix .sync .aligned .x2 .m8n16" DW_SPACE DW_PACKED, "d2x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
     row("ldmatrix .sync .aligned .x4 .m8n16" DW_SPACE DW_PACKED, "d4x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
 
-    row("ldmatrix .sync .aligned .m16n16 .x1 .trans" DW_SPACE ".b8", "d2x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .m16n16 .x2 .trans" DW_SPACE ".b8", "d4x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .x1 .trans .m16n16" DW_SPACE ".b8", "d2x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .x2 .trans .m16n16" DW_SPACE ".b8", "d4x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .m16n16 .x1 .trans" DW_SPACE DW_PACKED, "d2x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
-    row("ldmatrix .sync .aligned .m16n16 .x2 .trans" DW_SPACE DW_PACKED, "d4x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
+    DW_TRANSPOSED("ldmatrix", ".m16n16", ".x1", ".b8", "d2x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
+    DW_TRANSPOSED("ldmatrix", ".m16n16", ".x2", ".b8", "d4x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
+    DW_TRANSPOSED("ldmatrix", ".m16n16", ".x1", DW_PACKED, "d2x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
+    DW_TRANSPOSED("ldmatrix", ".m16n16", ".x2", DW_PACKED, "d4x32, a", 86, Needs::kSm100aPlus, bind_load, kLoadSection),
 
-    row("stmatrix .sync .aligned .m8n8 .x1 [.trans]" DW_SPACE ".b16", "a, s1x32", 78, Needs::kSm90, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .m8n8 .x2 [.trans]" DW_SPACE ".b16", "a, s2x32", 78, Needs::kSm90, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .m8n8 .x4 [.trans]" DW_SPACE ".b16", "a, s4x32", 78, Needs::kSm90, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .x1 [.trans] .m8n8" DW_SPACE ".b16", "a, s1x32", 78, Needs::kSm90, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .x2 [.trans] .m8n8" DW_SPACE ".b16", "a, s2x32", 78, Needs::kSm90, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .x4 [.trans] .m8n8" DW_SPACE ".b16", "a, s4x32", 78, Needs::kSm90, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .m16n8 .x1 .trans" DW_SPACE ".b8", "a, s1x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .m16n8 .x2 .trans" DW_SPACE ".b8", "a, s2x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .m16n8 .x4 .trans" DW_SPACE ".b8", "a, s4x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .x1 .trans .m16n8" DW_SPACE ".b8", "a, s1x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .x2 .trans .m16n8" DW_SPACE ".b8", "a, s2x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
-    row("stmatrix .sync .aligned .x4 .trans .m16n8" DW_SPACE ".b8", "a, s4x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
+    DW_ORDERS("stmatrix", ".m8n8", ".x1", ".b16", "a, s1x32", 78, Needs::kSm90, bind_store, kStoreSection),
+    DW_ORDERS("stmatrix", ".m8n8", ".x2", ".b16", "a, s2x32", 78, Needs::kSm90, bind_store, kStoreSection),
+    DW_ORDERS("stmatrix", ".m8n8", ".x4", ".b16", "a, s4x32", 78, Needs::kSm90, bind_store, kStoreSection),
+    DW_TRANSPOSED("stmatrix", ".m16n8", ".x1", ".b8", "a, s1x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
+    DW_TRANSPOSED("stmatrix", ".m16n8", ".x2", ".b8", "a, s2x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
+    DW_TRANSPOSED("stmatrix", ".m16n8", ".x4", ".b8", "a, s4x32", 86, Needs::kSm100aPlus, bind_store, kStoreSection),
 
     movmatrix_row(),
 };
 // clang-format on
 #undef DW_SPACE
 #undef DW_PACKED
+#undef DW_ORDERS
+#undef DW_TRANSPOSED
 
 }  // namespace
 

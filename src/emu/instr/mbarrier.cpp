@@ -243,6 +243,14 @@ Outcome exec_pending_count(Warp& warp, Instr const& instr, Mask mask) {
   return Outcome::kNext;
 }
 
+/// An order and a scope are written together or not at all.
+void check_order(Instr const& instr) {
+  bool const order = instr.has(".release") || instr.has(".acquire") || instr.has(".relaxed");
+  bool const scope = instr.has(".cta") || instr.has(".cluster");
+  if (order && !scope) throw unsupported(instr, "an order needs a scope, .cta or .cluster");
+  if (scope && !order) throw unsupported(instr, "a scope needs an order");
+}
+
 Exec bind_init(Instr& instr, BindContext const&) {
   bind_space(instr, 0);
   return exec_init;
@@ -252,11 +260,13 @@ Exec bind_inval(Instr& instr, BindContext const&) {
   return exec_inval;
 }
 Exec bind_tx(Instr& instr, BindContext const&) {
+  check_order(instr);
   bind_space(instr, 0);
   return instr.has(".expect_tx") ? exec_tx<true> : exec_tx<false>;
 }
 template <Arrival kArrival, bool kDrop>
 Exec bind_arrive(Instr& instr, BindContext const&) {
+  check_order(instr);
   bind_space(instr, 1);
   if (instr.has(".shared::cluster") && !instr.v(0).is_sink()) {
     throw unsupported(instr, "an arrival on .shared::cluster returns no state: its destination is _");
@@ -265,6 +275,7 @@ Exec bind_arrive(Instr& instr, BindContext const&) {
 }
 template <bool kTry, bool kParity>
 Exec bind_wait(Instr& instr, BindContext const&) {
+  check_order(instr);
   bind_space(instr, 1);
   return exec_wait<kTry, kParity>;
 }

@@ -138,11 +138,12 @@ std::vector<Row const*> const& all_rows() {
   static std::vector<Row const*> const rows = [] {
     std::vector<Row const*> out;
     for (auto const family :
-         {alu_integer_rows, alu_float_rows,   alu_half_rows,      alu_bits_rows,  alu_video_rows,
-          alu_compare_rows, alu_convert_rows, move_rows,          ldst_rows,      atomic_rows,
-          control_rows,     call_rows,        barrier_rows,       warp_rows,      mma_rows,
-          matrix_rows,      convert_rows,     async_copy_rows,    bulk_copy_rows, tensor_copy_rows,
-          mbarrier_rows,    fence_rows,       tensor_map_op_rows, cluster_rows,   grid_dependency_rows}) {
+         {alu_integer_rows,   alu_float_rows,   alu_half_rows,       alu_bits_rows, alu_video_rows,
+          alu_compare_rows,   alu_convert_rows, move_rows,           ldst_rows,     atomic_rows,
+          control_rows,       call_rows,        barrier_rows,        warp_rows,     mma_rows,
+          mma_other_rows,     mma_sparse_rows,  wmma_rows,           matrix_rows,   convert_rows,
+          async_copy_rows,    bulk_copy_rows,   tensor_copy_rows,    mbarrier_rows, fence_rows,
+          tensor_map_op_rows, cluster_rows,     grid_dependency_rows}) {
       for (Row const& row : family()) out.push_back(&row);
     }
     return out;

@@ -44,6 +44,7 @@ bool has(Target const& target, Needs needs) {
     case Needs::kSm100aPlus: return number >= 100 && target.suffix != 0;
     case Needs::kSm100Only: return target.major >= 10 && target.major <= 11 && target.suffix != 0;
     case Needs::kSm120aPlus: return target.major == 12 && target.suffix != 0;
+    case Needs::kSm12xa: return target.major == 12 && target.suffix == 'a';
     case Needs::kNone: return false;
   }
   return false;
@@ -61,6 +62,7 @@ std::string_view describe(Needs needs) {
     case Needs::kSm100aPlus: return "an arch-specific or family target from sm_100a on";
     case Needs::kSm100Only: return "sm_100a, sm_103a, sm_110a or their family targets";
     case Needs::kSm120aPlus: return "sm_120a, sm_121a or their family targets";
+    case Needs::kSm12xa: return "sm_120a or sm_121a";
     case Needs::kNone: return "no target of this machine";
   }
   return "?";

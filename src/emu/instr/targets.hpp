@@ -32,6 +32,7 @@ enum class Needs : std::uint8_t {
   kSm100aPlus,  // arch-specific or family targets from sm_100a on: sm_100a/f, sm_120a/f, sm_121a/f
   kSm100Only,   // sm_100a/f, sm_103a/f, sm_110a/f: datacenter Blackwell, never sm_12x
   kSm120aPlus,  // sm_120a, sm_121a and the family targets sm_120f, sm_121f (block-scaled mma)
+  kSm12xa,      // sm_120a, sm_121a, not their family targets (sparse mma of packed FP4)
   kNone,        // known spelling that no modelled target has
 };
 bool has(Target const& target, Needs needs);

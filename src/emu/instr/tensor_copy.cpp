@@ -171,17 +171,27 @@ Exec bind_tensor_prefetch(Instr& instr, BindContext const&) {
   return exec_tensor_prefetch;
 }
 
+// Tensor maps of the machine are tiled ones.
+Exec bind_im2col(Instr& instr, BindContext const&) {
+  throw unsupported(instr, "im2col tensor maps are not modelled; tiled ones are");
+}
+
 constexpr std::string_view kTensor = "9.7.9.25.5.2 cp.async.bulk.tensor",
                            kTensorReduce = "9.7.9.25.5.3 cp.reduce.async.bulk.tensor",
                            kTensorPrefetch = "9.7.9.25.5.4 cp.async.bulk.prefetch.tensor";
 
 // clang-format off
 constexpr Row kRows[] = {
-    {.pattern = "cp .async .bulk .tensor (.1d|.2d|.3d|.4d|.5d) (.shared::cluster|.shared::cta) .global [.tile] .mbarrier::complete_tx::bytes [.multicast::cluster] [.L2::cache_hint]", .operands = "a, ac, a, ?x, x", .ptx = 80, .needs = Needs::kSm90, .section = kTensor, .bind = bind_tensor_load},
+    {.pattern = "cp .async .bulk .tensor (.1d|.2d|.3d|.4d|.5d) .shared::cluster .global [.tile] .mbarrier::complete_tx::bytes [.multicast::cluster] [.L2::cache_hint]", .operands = "a, ac, a, ?x, x", .ptx = 80, .needs = Needs::kSm90, .section = kTensor, .bind = bind_tensor_load},
+    {.pattern = "cp .async .bulk .tensor (.1d|.2d|.3d|.4d|.5d) .shared::cta .global [.tile] .mbarrier::complete_tx::bytes [.L2::cache_hint]", .operands = "a, ac, a, ?x", .ptx = 86, .needs = Needs::kSm90, .section = kTensor, .bind = bind_tensor_load},
     {.pattern = "cp .async .bulk .tensor .2d .shared::cta .global .tile::gather4 .mbarrier::complete_tx::bytes [.L2::cache_hint]", .operands = "a, ac, a, ?x", .ptx = 86, .needs = Needs::kSm100, .section = kTensor, .bind = bind_gather4},
     {.pattern = "cp .async .bulk .tensor (.1d|.2d|.3d|.4d|.5d) .global .shared::cta [.tile] .bulk_group [.L2::cache_hint]", .operands = "ac, a, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensor, .bind = bind_tensor_store},
     {.pattern = "cp .reduce .async .bulk .tensor (.1d|.2d|.3d|.4d|.5d) .global .shared::cta (.add|.min|.max|.inc|.dec|.and|.or|.xor) [.tile] .bulk_group [.L2::cache_hint]", .operands = "ac, a, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensorReduce, .bind = bind_tensor_reduce},
     {.pattern = "cp .async .bulk .prefetch .tensor (.1d|.2d|.3d|.4d|.5d) .L2 .global [.tile] [.L2::cache_hint]", .operands = "ac, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensorPrefetch, .bind = bind_tensor_prefetch},
+    {.pattern = "cp .async .bulk .tensor (.3d|.4d|.5d) (.shared::cluster|.shared::cta) .global (.im2col|.im2col::w|.im2col::w::128) .mbarrier::complete_tx::bytes [.multicast::cluster] [.L2::cache_hint]", .operands = "a, ac, a, x, ?x, x", .ptx = 80, .needs = Needs::kSm90, .section = kTensor, .bind = bind_im2col, .note = "refused by name"},
+    {.pattern = "cp .async .bulk .tensor (.3d|.4d|.5d) .global .shared::cta .im2col_no_offs .bulk_group [.L2::cache_hint]", .operands = "ac, a, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensor, .bind = bind_im2col, .note = "refused by name"},
+    {.pattern = "cp .reduce .async .bulk .tensor (.3d|.4d|.5d) .global .shared::cta (.add|.min|.max|.inc|.dec|.and|.or|.xor) .im2col_no_offs .bulk_group [.L2::cache_hint]", .operands = "ac, a, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensorReduce, .bind = bind_im2col, .note = "refused by name"},
+    {.pattern = "cp .async .bulk .prefetch .tensor (.3d|.4d|.5d) .L2 .global (.im2col|.im2col::w|.im2col::w::128) [.L2::cache_hint]", .operands = "ac, x, ?x", .ptx = 80, .needs = Needs::kSm90, .section = kTensorPrefetch, .bind = bind_im2col, .note = "refused by name"},
 };
 // clang-format on
 

@@ -87,7 +87,7 @@ Outcome exec_replace(Warp& warp, Instr const& instr, Mask mask) {
 }
 
 template <bool kOrdinal>
-Exec bind_replace(Instr& instr, BindContext const&) {
+Exec bind_replace(Instr& instr, BindContext const& context) {
   instr.aux[0] = static_cast<std::uint32_t>(instr.has(".global") ? Space::kGlobal : shared_space_of(instr));
   static constexpr std::pair<char const*, Field> kFields[] = {
       {".global_address", Field::kGlobalAddress},
@@ -113,6 +113,17 @@ Exec bind_replace(Instr& instr, BindContext const&) {
       throw unsupported(instr, fmt::format("the ordinal must be a constant, 0 to {}", limit - 1));
     }
     instr.aux[2] = static_cast<std::uint32_t>(instr.ops[1].immediate);
+  }
+  static constexpr std::pair<Field, std::int64_t> kNumbered[] = {{Field::kElemtype, 16},
+                                                                 {Field::kInterleave, 3},
+                                                                 {Field::kSwizzleMode, 4},
+                                                                 {Field::kSwizzleAtomicity, 4},
+                                                                 {Field::kFillMode, 2}};
+  for (auto [numbered, limit] : kNumbered) {
+    if (numbered == Field::kElemtype && context.target.is_hopper()) limit = 13;  // no packed types
+    if (field == numbered &&
+        (!instr.ops[1].is_immediate || instr.ops[1].immediate < 0 || instr.ops[1].immediate >= limit))
+      throw unsupported(instr, fmt::format("the new value must be a constant, 0 to {}", limit - 1));
   }
   return exec_replace;
 }

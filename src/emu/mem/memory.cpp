@@ -120,6 +120,7 @@ void Memory::Impl::require(std::uint64_t bytes) const {
 std::shared_ptr<DeviceHeap> Memory::Impl::device_heap() {
   std::scoped_lock lock(mutex);
   if (heap != nullptr) return heap;
+  require(kHeapBytes);
   std::uint64_t const base = add({.base = 0,
                                   .bytes = kHeapBytes,
                                   .label = "the heap of malloc",

@@ -581,6 +581,8 @@ struct Decoder {
           out.is_immediate = true;
           out.immediate = scratch.immediate;
         }
+        out.element_immediates.push_back(scratch.is_immediate ? std::optional(scratch.immediate)
+                                                              : std::nullopt);
         out.elements.push_back(value);
       }
       if (!out.elements.empty()) out.value = out.elements[0];

@@ -446,23 +446,27 @@ void Cluster::post(std::string what, std::function<void()> run, std::uint64_t ty
 Cluster::Cluster() = default;
 Cluster::~Cluster() = default;
 
+std::array<std::uint32_t, 3> first_cta_of(Launch const& launch, std::uint64_t number) {
+  auto const& grid = launch.cluster_grid;
+  auto const& shape = launch.config.cluster;
+  return {static_cast<std::uint32_t>(number % grid[0] * shape[0]),
+          static_cast<std::uint32_t>(number / grid[0] % grid[1] * shape[1]),
+          static_cast<std::uint32_t>(number / grid[0] / grid[1] * shape[2])};
+}
+
 std::unique_ptr<Cluster> make_cluster(Launch const& launch, std::uint64_t number) {
   auto cluster = std::make_unique<Cluster>();
   cluster->launch = &launch;
   cluster->random = Random(launch.options.seed * 0x9e3779b97f4a7c15u + number);
   auto const& shape = launch.config.cluster;
-  std::array<std::uint64_t, 3> const at = {number % launch.cluster_grid[0],
-                                           number / launch.cluster_grid[0] % launch.cluster_grid[1],
-                                           number / launch.cluster_grid[0] / launch.cluster_grid[1]};
+  std::array<std::uint32_t, 3> const first = first_cta_of(launch, number);
   for (std::uint32_t z = 0; z < shape[2]; ++z) {
     for (std::uint32_t y = 0; y < shape[1]; ++y) {
       for (std::uint32_t x = 0; x < shape[0]; ++x) {
         auto cta = std::make_unique<Cta>();
         cta->launch = &launch;
         cta->cluster = cluster.get();
-        cta->id = {static_cast<std::uint32_t>(at[0] * shape[0]) + x,
-                   static_cast<std::uint32_t>(at[1] * shape[1]) + y,
-                   static_cast<std::uint32_t>(at[2] * shape[2]) + z};
+        cta->id = {first[0] + x, first[1] + y, first[2] + z};
         cta->rank = static_cast<std::uint32_t>(cluster->ctas.size());
         auto const& grid = launch.config.grid;
         cta->linear_id =

@@ -1,6 +1,7 @@
 // Runs clusters: picks warps and fragments, executes instructions, completes asynchronous work, finds deadlocks.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -11,6 +12,9 @@
 namespace deepwell::emu {
 
 enum class ClusterStatus { kDone, kPaused, kSpinning };
+
+/// Coordinates of the first CTA of a cluster.
+std::array<std::uint32_t, 3> first_cta_of(Launch const& launch, std::uint64_t number);
 
 /// A cluster ready to start. `number` counts clusters in launch order.
 std::unique_ptr<Cluster> make_cluster(Launch const& launch, std::uint64_t number);

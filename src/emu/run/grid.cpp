@@ -151,9 +151,10 @@ void check_cooperative(Launch const& launch) {
 }
 
 /// A launch without checks, on several host threads.
-class UncheckedRun {
+class UncheckedRun : public PendingClusters {
  public:
   explicit UncheckedRun(Launch const& launch) : launch_(launch) {
+    launch.pending = this;
     total_ = std::uint64_t{launch.cluster_grid[0]} * launch.cluster_grid[1] * launch.cluster_grid[2];
     resident_limit_ = resident_clusters(launch);
     counts_.resize(launch.function->code.size());
@@ -171,6 +172,12 @@ class UncheckedRun {
       for (std::thread& thread : pool) thread.join();
     }
     if (error_ != nullptr) std::rethrow_exception(error_);
+  }
+
+  std::optional<std::array<std::uint32_t, 3>> take() override {
+    std::scoped_lock lock(mutex_);
+    if (started_ == total_) return std::nullopt;
+    return first_cta_of(launch_, permuted(launch_, started_++, total_, resident_limit_));
   }
 
   std::vector<std::uint64_t> const& counts() const { return counts_; }

@@ -16,13 +16,14 @@ namespace {
 constexpr std::uint64_t kMaxIdleSteps = 2'000'000;
 
 /// One launch of the list while it runs.
-class GridRun : public GridDependency {
+class GridRun : public GridDependency, public PendingClusters {
  public:
   GridRun(Launch& launch, std::uint64_t resident_limit) : launch_(launch), resident_limit_(resident_limit) {
     total_ = std::uint64_t{launch.cluster_grid[0]} * launch.cluster_grid[1] * launch.cluster_grid[2];
     counts.resize(launch.function->code.size());
     if (launch.options.statistics) counters = std::make_unique<Counters>(launch);
     launch.dependency = this;
+    launch.pending = this;
   }
 
   Launch& launch() { return launch_; }
@@ -49,6 +50,13 @@ class GridRun : public GridDependency {
     return cluster;
   }
   void end_one() { ++done_; }
+
+  // PendingClusters
+  std::optional<std::array<std::uint32_t, 3>> take() override {
+    if (all_started()) return std::nullopt;
+    ++done_;
+    return first_cta_of(launch_, permuted(launch_, started_++, total_, resident_limit_));
+  }
 
   // GridDependency
   bool exists() const override { return programmatic; }

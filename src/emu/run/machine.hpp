@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <queue>
 #include <string>
 #include <vector>
@@ -323,6 +324,14 @@ class GridDependency {
   virtual bool exists() const = 0;
 };
 
+/// The clusters of a launch that have not started.
+class PendingClusters {
+ public:
+  virtual ~PendingClusters() = default;
+  /// Takes the next one: it will not start. Its first CTA's coordinates, or nothing where all have started.
+  virtual std::optional<std::array<std::uint32_t, 3>> take() = 0;
+};
+
 /// What all CTAs of one launch share; read-only while it runs, except through `memory`.
 struct Launch {
   Module const* module = nullptr;
@@ -345,8 +354,9 @@ struct Launch {
   std::vector<Launch const*> const* launches = nullptr;
   race::Checker* race = nullptr;
   GridDependency* dependency = nullptr;
-  std::shared_ptr<DeviceHeap> heap;  // null where the module does not use it
-  mutable std::mutex output_mutex;   // Options::output is called by one thread at a time
+  std::shared_ptr<DeviceHeap> heap;            // null where the module does not use it
+  mutable PendingClusters* pending = nullptr;  // set by what runs the launch
+  mutable std::mutex output_mutex;             // Options::output is called by one thread at a time
 };
 
 /// Ends the barriers of whole CTAs that wait for nobody any more; to be called when threads have exited.

@@ -225,7 +225,7 @@ GemmProblem check_einsum(std::string_view expression, EinsumCall const& call) {
 }
 
 void fp8_einsum(Context& context, std::string_view expression, EinsumCall const& call) {
-  run_gemm(context, check_einsum(expression, call), call.stream, call.workspace);
+  run_gemm(context, check_einsum(expression, call), call.stream);
 }
 
 }  // namespace deepwell

@@ -23,7 +23,6 @@ struct EinsumCall {
   TensorView a, scale_a, b, scale_b, c, d;
   std::array<int, 3> recipe{1, 128, 128};
   Stream stream = nullptr;
-  Allocator* workspace = nullptr;  // null: the context's own
 };
 
 /// Throws Error kBadArgument naming argument, value and expectation, kUnsupported for another expression; then nothing was

@@ -75,14 +75,14 @@ void warm_once(GemmShape shape, Context& context, GemmState& state) {
 
 bool every_reader_arrives(Context& context) { return context.state<GemmState>().every_reader_arrives; }
 
-void run_gemm(Context& context, GemmProblem const& problem, Stream stream, Allocator* workspace) {
+void run_gemm(Context& context, GemmProblem const& problem, Stream stream) {
   if (problem.m == 0 || problem.n == 0 || problem.batch == 0) return;
   GemmState& state = context.state<GemmState>();
   GemmShape const shape = shape_of(problem);
   GemmCandidate const& candidate = candidate_for(shape, context, state);
   bool const known = context.kernels().find(plan_key(candidate.plan)) != nullptr;
   // k == 0 needs no early out: the kernel adds nothing to c, or to zeros.
-  launch_gemm(context, problem, candidate, stream, workspace);
+  launch_gemm(context, problem, candidate, stream);
   if (!known && state.background_builds && context.backend().needs_code() &&
       context.backend().capture_id(stream) == 0) {
     warm_once(shape, context, state);
@@ -90,7 +90,7 @@ void run_gemm(Context& context, GemmProblem const& problem, Stream stream, Alloc
 }
 
 void fp8_fp4_gemm_nt(Context& context, GemmCall const& call) {
-  run_gemm(context, check_gemm(call), call.stream, call.workspace);
+  run_gemm(context, check_gemm(call), call.stream);
 }
 
 }  // namespace deepwell

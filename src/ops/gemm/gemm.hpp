@@ -35,7 +35,6 @@ struct GemmCall {
   std::optional<std::array<int, 2>> recipe_a, recipe_b;
   bool disable_ue8m0_cast = false;  // accepted; FP32 scales are never rounded either way
   Stream stream = nullptr;
-  Allocator* workspace = nullptr;  // null: the context's own
 };
 
 /// FP32 scales act as they are, never rounded; docs/kernels/gemm_mx.md has the order of arithmetic and its range. A partial sum
@@ -138,24 +137,20 @@ std::string gemm_source(GemmPlan const& plan, Arch const& arch);
 /// The plan's kernel for a KernelStore.
 KernelStore::Item kernel_item(GemmPlan const& plan, Arch const& arch);
 
-/// The launch of `problem` with `candidate`, complete but for the two workspace addresses of split-K. Pure but for encoding
-/// tensor maps.
+/// The launch of `problem` with `candidate`. Pure but for encoding tensor maps.
 struct GemmLaunch {
   GemmArgs args{};
   LaunchSpec spec;
-  std::size_t partial_bytes = 0;  // workspace, split-K only
-  std::size_t counters = 0;
 };
 GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandidate const& candidate);
 
-/// Launches `problem` with `candidate` (workspace for split-K from `workspace`).
-void launch_gemm(Context& context, GemmProblem const& problem, GemmCandidate const& candidate, Stream stream,
-                 Allocator* workspace);
+/// Launches `problem` with `candidate`.
+void launch_gemm(Context& context, GemmProblem const& problem, GemmCandidate const& candidate, Stream stream);
 /// Builds every kernel that (n, k, dtypes) can need, in the background.
 void warm_gemm(Context& context, GemmShape const& shape);
 /// Whether this context builds kernels for race checkers (option DEEPWELL_EVERY_READER_ARRIVES).
 bool every_reader_arrives(Context& context);
 /// choose (memoised in the context) + launch_gemm, after the early outs for empty sizes.
-void run_gemm(Context& context, GemmProblem const& problem, Stream stream, Allocator* workspace);
+void run_gemm(Context& context, GemmProblem const& problem, Stream stream);
 
 }  // namespace deepwell

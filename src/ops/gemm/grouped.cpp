@@ -104,7 +104,7 @@ GemmProblem check_grouped_gemm(GroupedGemmCall const& call) {
 }
 
 void grouped_fp8_fp4_gemm_nt(Context& context, GroupedGemmCall const& call) {
-  run_gemm(context, check_grouped_gemm(call), call.stream, nullptr);
+  run_gemm(context, check_grouped_gemm(call), call.stream);
 }
 
 int best_alignment(std::int64_t rows, std::int64_t groups) {

@@ -42,35 +42,77 @@ BoardFigures const& figures_of(Arch const& arch) {
 struct TileForm {
   int max_m;  // the largest m that it is offered for
   bool swap;
-  int tile_rows, tile_cols, warps_rows, warps_cols;
+  int tile_rows, tile_cols, warps_rows, warps_cols, warps_k, k_tiles;
   int max_stages;
   bool two_ctas;  // shared memory for two CTAs on an SM
   int min_k_tiles_per_split;
+  std::int64_t wanted_ctas;  // tiles times splits stays at or below this
 };
+
+constexpr int kAnyM = std::numeric_limits<int>::max();
 
 // clang-format off
 constexpr TileForm kForms[] = {
-    {.max_m = 8,  .swap = true,  .tile_rows = 64, .tile_cols = 8,   .warps_rows = 4, .warps_cols = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 4},
-    {.max_m = 16, .swap = true,  .tile_rows = 64, .tile_cols = 16,  .warps_rows = 4, .warps_cols = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 4},
-    {.max_m = 32, .swap = true,  .tile_rows = 64, .tile_cols = 32,  .warps_rows = 4, .warps_cols = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 8},
-    {.max_m = 64, .swap = true,  .tile_rows = 64, .tile_cols = 64,  .warps_rows = 2, .warps_cols = 2, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 8},
-    {.max_m = std::numeric_limits<int>::max(),
-                  .swap = false, .tile_rows = 128, .tile_cols = 128, .warps_rows = 2, .warps_cols = 4, .max_stages = 4, .two_ctas = false, .min_k_tiles_per_split = 8},
+    {.max_m = 8,     .swap = true,  .tile_rows = 32, .tile_cols = 8,   .warps_rows = 2, .warps_cols = 1, .warps_k = 2, .k_tiles = 2, .max_stages = 4, .two_ctas = true,  .min_k_tiles_per_split = 8, .wanted_ctas = 264},
+    {.max_m = 16,    .swap = true,  .tile_rows = 32, .tile_cols = 16,  .warps_rows = 2, .warps_cols = 1, .warps_k = 2, .k_tiles = 2, .max_stages = 4, .two_ctas = true,  .min_k_tiles_per_split = 8, .wanted_ctas = 264},
+    {.max_m = 32,    .swap = true,  .tile_rows = 32, .tile_cols = 32,  .warps_rows = 2, .warps_cols = 1, .warps_k = 2, .k_tiles = 2, .max_stages = 3, .two_ctas = true,  .min_k_tiles_per_split = 8, .wanted_ctas = 264},
+    {.max_m = 64,    .swap = true,  .tile_rows = 64, .tile_cols = 64,  .warps_rows = 2, .warps_cols = 2, .warps_k = 1, .k_tiles = 1, .max_stages = 8, .two_ctas = true,  .min_k_tiles_per_split = 8, .wanted_ctas = 132},
+    {.max_m = kAnyM, .swap = false, .tile_rows = 128, .tile_cols = 128, .warps_rows = 2, .warps_cols = 4, .warps_k = 1, .k_tiles = 1, .max_stages = 4, .two_ctas = false, .min_k_tiles_per_split = 8, .wanted_ctas = 132},
 };
 // clang-format on
 
-// One CTA adds up a tile's splits, which costs about as much as four k tiles: few long splits beat many short ones (measured
-// on an H200, bench/results/h200.md).
+// Measured on an H200 (bench/results/h200_v4_calls.md): a CTA's start and end cost about as much as 16 k tiles take, CTAs that wait
+// for others of their cluster cost more than those that do not, and a second wave of CTAs costs most.
 constexpr std::int64_t kEnoughTiles = 132;  // from here on k is not split
-constexpr std::int64_t kWantedCtas = 264;   // tiles times splits stays below this
 constexpr std::int64_t kManyTiles = 96;     // from here on a split is at least kLongSplit k tiles
-constexpr std::int64_t kLongSplit = 8;
+constexpr std::int64_t kLongSplit = 16;
+constexpr std::int64_t kFewTiles = 400;    // up to here tiles of few rows of weights start together
 constexpr int kReservedSmemPerCta = 1024;  // taken by the system from an SM's shared memory
 
 int smem_budget(TileForm const& form, Arch const& arch) {
   int const shared_by_two = arch.smem_per_sm / 2 - kReservedSmemPerCta;
   bool const roomy = arch.smem_per_cta > 128 * 1024;  // SM 9.0: one CTA never needs all of it
   return form.two_ctas || roomy ? std::min(arch.smem_per_cta, shared_by_two) : arch.smem_per_cta;
+}
+
+/// Matrices of b that a call reads, as far as its shape tells.
+std::int64_t matrices_of_b(GemmShape const& shape) {
+  if (shape.grouping != Grouping::kContiguous) return shape.batch;
+  return std::min<std::int64_t>(shape.groups, ceil_div(shape.m, std::max<std::int64_t>(shape.group_rows, 1)));
+}
+
+/// Products with so many rows of weights that small tiles would make several waves of CTAs take larger ones.
+void fit_to_weights(TileForm& form, GemmShape const& shape, std::int64_t matrices, Arch const& arch) {
+  std::int64_t const rows = shape.n * matrices;
+  if (!form.swap || form.tile_cols > 32 || rows <= kFewTiles * form.tile_rows) return;
+  bool const roomy = arch.smem_per_cta > 128 * 1024;
+  form.warps_rows = 4;
+  if (form.tile_cols <= 16 && roomy && shape.grouping == Grouping::kNone) {
+    form.tile_rows = 128;
+    form.max_stages = 3;
+  } else {
+    form.tile_rows = 64;
+    if (form.tile_cols == 32 || !roomy) {
+      form.warps_k = form.k_tiles = 1;
+      form.max_stages = 8;
+    }
+  }
+}
+
+/// Experts' e2m1 weights where they become f16: converting them is most of the work, and what a warp does once per stage and for
+/// the tokens serves 32 rows of weights.
+void fit_to_conversion(TileForm& form, GemmShape const& shape, std::int64_t matrices) {
+  form.warps_k = form.k_tiles = 1;
+  form.tile_rows = 128;
+  form.warps_rows = 4;
+  form.max_stages = 6;
+  if (shape.n * matrices <= kFewTiles * 128) {
+    form.tile_rows = 64;
+    form.warps_rows = 2;
+    form.warps_k = 2;
+    form.k_tiles = 4;
+    form.max_stages = 2;
+  }
 }
 
 /// Whether partial sums are scaled outside the MMA for every 32 elements of k: that takes more registers.
@@ -81,7 +123,7 @@ bool scales_outside_often(GemmShape const& shape, Arch const& arch) {
   return outside(shape.a_scale, shape.a_gran_k) || outside(shape.b_scale, shape.b_gran_k);
 }
 
-GemmPlan make_plan(TileForm form, GemmShape const& shape, Arch const& arch) {
+GemmPlan make_plan(TileForm form, GemmShape const& shape, std::int64_t matrices, Arch const& arch) {
   bool const f32 = shape.a_scale == ScaleKind::kF32 || shape.b_scale == ScaleKind::kF32;
   bool const grouped_f32 = shape.grouping != Grouping::kNone && f32 && arch.block_scaled_mma;
   bool const f16 =
@@ -92,11 +134,11 @@ GemmPlan make_plan(TileForm form, GemmShape const& shape, Arch const& arch) {
     form.warps_rows = 4;
     form.warps_cols = 2;
   }
-  if (form.swap && form.tile_cols == 8 && shape.grouping != Grouping::kNone && shape.b == Dtype::kE2m1 &&
-      !arch.block_scaled_mma) {
-    // Converting e2m1 is most of the work there: what a warp does once per stage and for the tokens serves twice the weights.
-    form.tile_rows = 128;
-    form.max_stages = 6;
+  if (form.swap && form.tile_cols == 8 && shape.grouping != Grouping::kNone && f16 &&
+      shape.b == Dtype::kE2m1) {
+    fit_to_conversion(form, shape, matrices);
+  } else {
+    fit_to_weights(form, shape, matrices, arch);
   }
   GemmPlan plan{.x = form.swap ? shape.b : shape.a,
                 .y = form.swap ? shape.a : shape.b,
@@ -111,6 +153,8 @@ GemmPlan make_plan(TileForm form, GemmShape const& shape, Arch const& arch) {
                 .tile_cols = form.tile_cols,
                 .warps_rows = form.warps_rows,
                 .warps_cols = form.warps_cols,
+                .warps_k = form.warps_k,
+                .k_tiles = form.k_tiles,
                 .stages = form.max_stages,
                 .native_e2m1 = false,
                 .every_reader_arrives = false};
@@ -128,24 +172,19 @@ struct Split {
   int splits, k_tiles_per_split;
 };
 
-Split split_k(std::int64_t tiles, std::int64_t k_tiles, int min_k_tiles_per_split) {
+Split split_k(std::int64_t tiles, std::int64_t k_tiles, TileForm const& form, GemmPlan const& plan) {
   if (k_tiles == 0) return {1, 0};
-  std::int64_t splits = tiles > 0 && tiles < kEnoughTiles ? kWantedCtas / tiles : 1;
-  std::int64_t const least = tiles < kManyTiles ? min_k_tiles_per_split : kLongSplit;
-  splits = std::max<std::int64_t>(1, std::min(splits, k_tiles / least));
-  std::int64_t const per_split = ceil_div(k_tiles, splits);
+  std::int64_t splits = tiles > 0 && tiles < kEnoughTiles ? form.wanted_ctas / tiles : 1;
+  std::int64_t const least = tiles < kManyTiles
+                                 ? form.min_k_tiles_per_split
+                                 : std::max<std::int64_t>(kLongSplit, form.min_k_tiles_per_split);
+  splits = std::max<std::int64_t>(1, std::min({splits, k_tiles / least, std::int64_t{kMaxSplits}}));
+  std::int64_t const per_split = align_up(ceil_div(k_tiles, splits), plan.k_tiles);
   return {static_cast<int>(ceil_div(k_tiles, per_split)), static_cast<int>(per_split)};
 }
 
 double operand_bytes(double rows, double k, Dtype dtype, ScaleKind scale, int gran_k) {
   return rows * k * bits_of(dtype) / 8 + rows * k / gran_k * (scale == ScaleKind::kF32 ? 4 : 1);
-}
-
-/// Matrices of b that a call reads, as far as its shape tells.
-double matrices_of_b(GemmShape const& shape) {
-  if (shape.grouping != Grouping::kContiguous) return static_cast<double>(shape.batch);
-  return static_cast<double>(
-      std::min<std::int64_t>(shape.groups, ceil_div(shape.m, std::max<std::int64_t>(shape.group_rows, 1))));
 }
 
 /// Estimates in microseconds for the family's board: memory, L2 and arithmetic overlap, the rest adds.
@@ -164,9 +203,10 @@ void add_cost(GemmCandidate& candidate, GemmShape const& shape, Arch const& arch
   double const busy_sms = std::min<double>(board.sms, ctas);
 
   double const d_bytes = m * n * batch * bits_of(shape.d) / 8;
-  double const dram_bytes =
-      batch * operand_bytes(m, k, shape.a, shape.a_scale, shape.a_gran_k) +
-      matrices_of_b(shape) * operand_bytes(n, k, shape.b, shape.b_scale, shape.b_gran_k) + d_bytes;
+  double const dram_bytes = batch * operand_bytes(m, k, shape.a, shape.a_scale, shape.a_gran_k) +
+                            static_cast<double>(matrices_of_b(shape)) *
+                                operand_bytes(n, k, shape.b, shape.b_scale, shape.b_gran_k) +
+                            d_bytes;
   double const l2_bytes = tiles * (operand_bytes(plan.tile_rows, k, plan.x, plan.x_scale, plan.x_gran_k) +
                                    operand_bytes(plan.tile_cols, k, plan.y, plan.y_scale, plan.y_gran_k)) +
                           d_bytes;
@@ -243,12 +283,12 @@ std::vector<GemmCandidate> candidates_mx(GemmShape const& shape, Arch const& arc
     if (shape.grouping == Grouping::kNone ? shape.m > form.max_m : &form != &form_of_groups(shape)) continue;
     GemmCandidate candidate;
     candidate.kernel = "gemm_mx";
-    candidate.plan = make_plan(form, shape, arch);
+    candidate.plan = make_plan(form, shape, matrices_of_b(shape), arch);
     candidate.tiles = tiles_of(candidate.plan, shape);
     std::int64_t const k_tiles = ceil_div(shape.k, kTileK);
     Split const split = shape.grouping == Grouping::kNone
-                            ? split_k(candidate.tiles, k_tiles, form.min_k_tiles_per_split)
-                            : Split{1, static_cast<int>(k_tiles)};
+                            ? split_k(candidate.tiles, k_tiles, form, candidate.plan)
+                            : Split{1, static_cast<int>(align_up(k_tiles, candidate.plan.k_tiles))};
     candidate.splits = split.splits;
     candidate.k_tiles_per_split = split.k_tiles_per_split;
     add_cost(candidate, shape, arch);
@@ -301,7 +341,7 @@ GemmFloor gemm_floor(GemmShape const& shape, Arch const& arch) {
   GemmFloor floor;
   floor.bytes =
       batch * (operand_bytes(m, k, shape.a, shape.a_scale, shape.a_gran_k) + m * n * bits_of(shape.d) / 8) +
-      matrices_of_b(shape) * operand_bytes(n, k, shape.b, shape.b_scale, shape.b_gran_k);
+      static_cast<double>(matrices_of_b(shape)) * operand_bytes(n, k, shape.b, shape.b_scale, shape.b_gran_k);
   bool const k64 = arch.block_scaled_mma && shape.a == Dtype::kE2m1 && shape.b == Dtype::kE2m1 &&
                    shape.a_scale == ScaleKind::kUe8m0 && shape.b_scale == ScaleKind::kUe8m0;
   floor.memory_us = floor.bytes / (board.dram_gbps * 1e3);
@@ -315,7 +355,13 @@ std::vector<GemmPlan> plans_for(GemmShape shape, Arch const& arch) {
   shape.m = 1;
   shape.group_rows = std::max<std::int64_t>(shape.group_rows, 1);
   if (!accepts_mx(shape, arch).accepted()) return plans;
-  for (TileForm const& form : kForms) add_plans(plans, {make_plan(form, shape, arch)});
+  // Groups: how many of them a call has rows of, which its m tells.
+  for (TileForm const& form : kForms) {
+    add_plans(plans,
+              {make_plan(form, shape, shape.grouping == Grouping::kContiguous ? 1 : shape.batch, arch)});
+    if (shape.grouping == Grouping::kContiguous)
+      add_plans(plans, {make_plan(form, shape, shape.groups, arch)});
+  }
   return plans;
 }
 

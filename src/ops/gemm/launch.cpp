@@ -14,6 +14,7 @@ struct Side {
   std::int64_t rows;
   int tile_rows;
   std::int64_t k, batch;
+  int k_tiles;
 };
 
 TensorMapSpec data_map(Side const& side) {
@@ -48,7 +49,8 @@ TensorMapSpec scale_map(Side const& side) {
   std::int64_t const column = align_up(4 * side.rows, 16);
   spec.strides_bytes = {static_cast<std::uint64_t>(words > 1 ? scale.k_stride : column),
                         static_cast<std::uint64_t>(side.batch > 1 ? scale.batch_stride : column)};
-  spec.box = {static_cast<std::uint32_t>(side.tile_rows), 1, 1};
+  int const box_words = stage_scale_words(scale.kind, scale.gran.k, side.k_tiles);
+  spec.box = {static_cast<std::uint32_t>(side.tile_rows), static_cast<std::uint32_t>(box_words), 1};
   return spec;
 }
 
@@ -98,6 +100,22 @@ GemmOperandArgs operand_args(Backend& backend, Side const& side) {
   return args;
 }
 
+/// What the load warp does, from the operands' sources.
+void add_loads(GemmArgs& args, GemmPlan const& plan) {
+  GemmSmemMap const map = smem_map(plan);
+  args.loads = Loads::kCopies;
+  auto const add = [&](Source source, int bytes) {
+    if (source == Source::kTma) args.stage_copy_bytes += static_cast<unsigned>(bytes);
+    args.loads = std::max(args.loads, source == Source::kTma     ? Loads::kCopies
+                                      : source == Source::kWords ? Loads::kWords
+                                                                 : Loads::kAny);
+  };
+  add(args.x.data_source, map.x_stage_bytes);
+  add(args.y.data_source, map.y_stage_bytes);
+  add(args.x.scale_source, map.scale_x_stage_bytes);
+  add(args.y.scale_source, map.scale_y_stage_bytes);
+}
+
 /// Whether columns 2i and 2i + 1 of every row lie at a multiple of two elements.
 bool pairs_aligned(DeviceAddress data, std::int64_t pitch, std::int64_t batch_stride,
                    GemmProblem const& problem) {
@@ -115,9 +133,14 @@ std::uint32_t grid_size(std::int64_t size, std::int64_t limit, char const* what)
 
 GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandidate const& candidate) {
   GemmPlan const& plan = candidate.plan;
-  Side const a{problem.a, problem.m, plan.swap ? plan.tile_cols : plan.tile_rows, problem.k, problem.batch};
-  Side const b{problem.b, problem.n, plan.swap ? plan.tile_rows : plan.tile_cols, problem.k,
-               problem.grouping == Grouping::kNone ? problem.batch : problem.groups};
+  Side const a{problem.a, problem.m,     plan.swap ? plan.tile_cols : plan.tile_rows,
+               problem.k, problem.batch, plan.k_tiles};
+  Side const b{problem.b,
+               problem.n,
+               plan.swap ? plan.tile_rows : plan.tile_cols,
+               problem.k,
+               problem.grouping == Grouping::kNone ? problem.batch : problem.groups,
+               plan.k_tiles};
   Side const& x = plan.swap ? b : a;
   Side const& y = plan.swap ? a : b;
   std::int64_t row_tiles = ceil_div(x.rows, plan.tile_rows);
@@ -139,6 +162,7 @@ GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandid
   args.d_batch_stride = problem.d_batch_stride;
   args.c_pitch = problem.c_pitch;
   args.c_batch_stride = problem.c_batch_stride;
+  add_loads(args, plan);
   args.k = static_cast<int>(problem.k);
   args.row_tiles = static_cast<int>(row_tiles);
   args.col_tiles = static_cast<int>(col_tiles);
@@ -153,16 +177,11 @@ GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandid
       (problem.c == 0 || pairs_aligned(problem.c, problem.c_pitch, problem.c_batch_stride, problem));
 
   launch.spec.grid = {grid_size(row_tiles * col_tiles, std::numeric_limits<int>::max(), "tiles"),
-                      grid_size(candidate.splits, 65535, "splits"),
+                      grid_size(candidate.splits, kMaxSplits, "splits"),
                       grid_size(problem.batch, 65535, "batches")};
   launch.spec.threads = static_cast<std::uint32_t>(threads(plan));
   launch.spec.dynamic_smem_bytes = static_cast<std::uint32_t>(smem_map(plan).total);
-  if (candidate.splits > 1) {
-    std::int64_t const tiles = row_tiles * col_tiles * problem.batch;
-    launch.counters = static_cast<std::size_t>(tiles);
-    launch.partial_bytes = static_cast<std::size_t>(tiles * candidate.splits) *
-                           static_cast<std::size_t>(plan.tile_rows * plan.tile_cols) * sizeof(float);
-  }
+  launch.spec.cluster = {1, launch.spec.grid[1], 1};
   return launch;
 }
 
@@ -181,17 +200,12 @@ KernelStore::Item kernel_item(GemmPlan const& plan, Arch const& arch) {
   return {.key = plan_key(plan), .describe = [plan, arch] { return kernel_request(plan, arch); }};
 }
 
-void launch_gemm(Context& context, GemmProblem const& problem, GemmCandidate const& candidate, Stream stream,
-                 Allocator* workspace) {
+void launch_gemm(Context& context, GemmProblem const& problem, GemmCandidate const& candidate,
+                 Stream stream) {
   LoadedKernel const& kernel = context.kernels().get(
       plan_key(candidate.plan), stream, [&] { return kernel_request(candidate.plan, context.arch()); });
   GemmLaunch launch = prepare_gemm(context.backend(), problem, candidate);
   launch.spec.stream = stream;
-  Workspace const partials(context.allocator(workspace), launch.partial_bytes, stream);
-  if (launch.counters > 0) {
-    launch.args.partials = pointer<float>(partials.address());
-    launch.args.counters = pointer<unsigned>(context.counters(launch.counters, stream));
-  }
   context.launch(kernel, launch.spec, launch.args);
 }
 

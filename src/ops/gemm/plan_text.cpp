@@ -69,11 +69,12 @@ std::string plan_text(GemmPlan const& plan) {
   auto const scale = [](ScaleKind kind, int gran_k) { return fmt::format("{}/{}", word(kind), gran_k); };
   std::string const x = fmt::format("{} ({})", name_of(plan.x), scale(plan.x_scale, plan.x_gran_k));
   std::string const y = fmt::format("{} ({})", name_of(plan.y), scale(plan.y_scale, plan.y_gran_k));
-  return fmt::format("{} x {} -> {}{}, tile {}x{}x{}{}, warps {}x{}, stages {}{}{}", plan.swap ? y : x,
-                     plan.swap ? x : y, name_of(plan.d),
+  return fmt::format("{} x {} -> {}{}, tile {}x{}x{}{}, warps {}x{}x{}, stages {} of {} k{}{}",
+                     plan.swap ? y : x, plan.swap ? x : y, name_of(plan.d),
                      plan.grouping == Grouping::kNone ? "" : fmt::format(", {}", name_of(plan.grouping)),
                      plan.tile_rows, plan.tile_cols, kTileK, plan.swap ? " of b x a" : "", plan.warps_rows,
-                     plan.warps_cols, plan.stages, plan.native_e2m1 ? ", native e2m1" : "",
+                     plan.warps_cols, plan.warps_k, plan.stages, kTileK * plan.k_tiles,
+                     plan.native_e2m1 ? ", native e2m1" : "",
                      plan.every_reader_arrives ? ", every reader arrives" : "");
 }
 

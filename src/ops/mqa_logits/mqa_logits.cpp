@@ -11,7 +11,7 @@
 namespace deepwell {
 namespace {
 
-constexpr std::int64_t kMaxKeys = std::numeric_limits<int>::max() - 2 * kMqaTile;
+constexpr std::int64_t kMaxKeys = std::numeric_limits<int>::max() - 2 * kMqaMostTile;
 
 void check_dtype(char const* name, TensorView const& view, Dtype wanted) {
   if (view.dtype != wanted)
@@ -167,7 +167,7 @@ void launch(Context& context, MqaPlan plan, MqaArgs& args, std::int64_t longest,
       context.kernels().get(plan_key(plan), stream, [&] { return kernel_request(plan, context.arch()); });
   // One CTA an SM, none without a tile. How many there are changes no logit.
   std::int64_t const units = std::int64_t{args.work.requests} * args.work.units_per_request;
-  std::int64_t const work = args.fill != 0 ? units * plan.query_warps : units * ceil_div(longest, kMqaTile);
+  std::int64_t const work = args.fill != 0 ? units * plan.query_warps : units * ceil_div(longest, plan.tile);
   LaunchSpec spec;
   spec.grid = {
       static_cast<std::uint32_t>(std::clamp<std::int64_t>(work, 1, std::max(context.device().sm_count, 1))),
@@ -270,9 +270,10 @@ void fp8_mqa_logits(Context& context, MqaLogitsCall const& call) {
                     (count == 1 || tma_stride(call.keys.strides[0]));
   if (args.key_copies) {
     std::int64_t const pitch = count == 1 ? dim : call.keys.strides[0];
-    args.key_map = context.backend().encode(value_map(call.keys.data, dim, count, pitch, 1, pitch, kMqaTile));
+    args.key_map =
+        context.backend().encode(value_map(call.keys.data, dim, count, pitch, 1, pitch, plan.tile));
     args.scale_map =
-        context.backend().encode(float_map(call.scales.data, count, 1, align_up(4 * count, 16), kMqaTile));
+        context.backend().encode(float_map(call.scales.data, count, 1, align_up(4 * count, 16), plan.tile));
   }
   launch(context, plan, args, count, call.stream);
 }
@@ -360,7 +361,9 @@ void paged_mqa_logits_schedule(Context& context, MqaScheduleCall const& call) {
 
   MqaScheduleArgs args{};
   args.work = make_work(call.lengths, requests, rows, kMaxKeys, kMaxKeys);
-  divide(args.work, mqa_plan(shape, context.arch()).query_warps, "context_lens.shape");
+  MqaPlan const plan = mqa_plan(shape, context.arch());
+  divide(args.work, plan.query_warps, "context_lens.shape");
+  args.tile = plan.tile;
   args.schedule = pointer<int>(call.schedule.data);
   LoadedKernel const& kernel = context.kernels().get(kScheduleKey, call.stream, schedule_request);
   LaunchSpec spec;

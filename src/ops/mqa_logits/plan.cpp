@@ -9,6 +9,7 @@ namespace deepwell {
 namespace {
 
 constexpr int kMostStages = 8;
+constexpr int kWideTileSmem = 200 * 1024;  // of a CTA: for enough stages of kMqaMostTile keys
 
 std::string literal(int value) { return fmt::format("{}", value); }
 std::string literal(bool value) { return value ? "true" : "false"; }
@@ -33,10 +34,13 @@ Verdict accepts_mqa(MqaShape const& shape, Arch const&) {
 }
 
 MqaPlan mqa_plan(MqaShape const& shape, Arch const& arch) {
+  // Where shared memory allows it, a tile has 32 keys or more for each warp, also if there is one row.
+  int const tile = arch.smem_per_cta >= kWideTileSmem ? kMqaMostTile : 128;
   MqaPlan plan{.paged = shape.paged,
                .heads = fitting(shape.heads, 8, 64),
                .head_dim = static_cast<int>(shape.dim),
-               .page = shape.paged ? static_cast<int>(shape.page) : kMqaTile,
+               .page = shape.paged ? static_cast<int>(shape.page) : tile,
+               .tile = tile,
                .query_warps = fitting(shape.rows, 1, kMqaMathWarps),
                .stages = kMostStages,
                .every_reader_arrives = false};
@@ -45,14 +49,14 @@ MqaPlan mqa_plan(MqaShape const& shape, Arch const& arch) {
 }
 
 std::string plan_name(MqaPlan const& plan) {
-  return fmt::format("mqa_logits_{}_h{}_d{}_q{}_s{}{}",
+  return fmt::format("mqa_logits_{}_h{}_d{}_t{}_q{}_s{}{}",
                      plan.paged ? fmt::format("page{}", plan.page) : "ragged", plan.heads, plan.head_dim,
-                     plan.query_warps, plan.stages, plan.every_reader_arrives ? "_era" : "");
+                     plan.tile, plan.query_warps, plan.stages, plan.every_reader_arrives ? "_era" : "");
 }
 
 std::uint64_t plan_key(MqaPlan const& plan) {
   std::uint64_t key = 0x6d7161;  // "mqa", then eight bits a field; flags are small
-  for (int const field : {plan.heads, plan.head_dim, plan.page, plan.query_warps,
+  for (int const field : {plan.heads, plan.head_dim, plan.page / 32 * 8 + plan.tile / 128, plan.query_warps,
                           plan.stages * 4 + plan.paged * 2 + plan.every_reader_arrives})
     key = key << 8 | static_cast<std::uint64_t>(field);
   return key;

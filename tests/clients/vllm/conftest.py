@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,8 +32,10 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "settings(*names): the settings in which a test runs; without it, in all"
     )
+    config.addinivalue_line("markers", "forwards: calls of this test are meant to reach another DeepGEMM")
     os.environ.update(SETTINGS[config.getoption("setting")])
     sys.path.insert(0, os.path.abspath(config.getoption("vllm")))
+    sys.path.append(str(Path(__file__).parent / "other"))
     import fake_platform
     import stubs
 
@@ -88,6 +91,22 @@ def poisoned_memory():
     assert torch.utils.deterministic.fill_uninitialized_memory
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_forwarded(request):
+    """The stand-in for another DeepGEMM is not even loaded, but by tests marked `forwards`, which leave nothing behind."""
+    from deepwell import _hook, _other
+
+    yield
+    module = _other.loaded()
+    if request.node.get_closest_marker("forwards") is not None:
+        assert module is not None, "nothing was forwarded"
+        for name in [name for name in sys.modules if name.split(".")[:2] == _hook.ALIAS.split(".")]:
+            del sys.modules[name]
+        _other._forget()
+        return
+    assert module is None, f"another DeepGEMM was loaded and called: {module.CALLS}"
 
 
 @pytest.fixture

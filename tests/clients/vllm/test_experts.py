@@ -23,6 +23,16 @@ from vllm.model_executor.layers.fused_moe.oracle.mxfp4 import _pack_deepgemm_mxf
 CLAMP = 10.0
 
 
+class Experts:
+    """The weights of experts in double precision, each when it is asked for."""
+
+    def __init__(self, codes: torch.Tensor, exponents: torch.Tensor):
+        self.codes, self.exponents = codes, exponents
+
+    def __getitem__(self, expert: int) -> torch.Tensor:
+        return reference.dequantised(self.codes[expert], reference.powers(self.exponents[expert]), (1, 32))
+
+
 def fp4_experts(generator, experts: int, hidden: int, intermediate: int):
     """vLLM's object with prepared scales, the weights as it gets them, and both weights in double precision."""
     w13 = operands.e2m1(generator, (experts, 2 * intermediate, hidden))
@@ -37,11 +47,7 @@ def fp4_experts(generator, experts: int, hidden: int, intermediate: int):
     torch.nn.Module.__init__(module) if isinstance(module, torch.nn.Module) else None
     module.moe_config = types.SimpleNamespace(in_dtype=torch.bfloat16)
     module.quant_config, module.gemm1_clamp_limit = quantisation, CLAMP
-    exact = (
-        reference.dequantised(w13, reference.powers(scales13), (1, 32)),
-        reference.dequantised(w2, reference.powers(scales2), (1, 32)),
-    )
-    return module, (w13, w2), exact
+    return module, (w13, w2), (Experts(w13, scales13), Experts(w2, scales2))
 
 
 def routing(generator, tokens: int, experts: int, top: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,7 +64,7 @@ def expected(values, ids, weights, w13, w2) -> tuple[torch.Tensor, torch.Tensor]
         for expert, weight in zip(ids[token].tolist(), weights[token].double().tolist()):
             first = reference.product(values[token : token + 1], w13[expert])
             rounded = first.value.float().to(torch.bfloat16)
-            data = torch.empty(1, w2.shape[-1], dtype=operands.E4M3)
+            data = torch.empty(1, first.value.shape[-1] // 2, dtype=operands.E4M3)
             data, words = gpu_kernels.silu_mul_quant_packed(
                 input=rounded,
                 output_q=data,
@@ -76,11 +82,10 @@ def expected(values, ids, weights, w13, w2) -> tuple[torch.Tensor, torch.Tensor]
     ] * 2.0**-23 * answer.abs()
 
 
-@pytest.mark.settings("default")
-@pytest.mark.parametrize("tokens", [1, 5, 8, 64])
-def test_fp4_experts(generator, tokens, expert_kernels):
+def check_fp4_experts(
+    generator, tokens: int, experts: int = 6, top: int = 3, hidden: int = 512, intermediate: int = 256
+):
     """vLLM's own apply(): alignment query, permutation, both grouped products, activation, gathering."""
-    experts, hidden, intermediate, top = 6, 512, 256, 3
     module, (w13, w2), exact = fp4_experts(generator, experts, hidden, intermediate)
     ids, weights = routing(generator, tokens, experts, top)
     data = operands.e4m3(operands.integers(generator, (tokens, hidden)))
@@ -115,6 +120,47 @@ def test_fp4_experts(generator, tokens, expert_kernels):
     values = reference.dequantised(data, scales, (1, 128))
     answer, limit = expected(values, ids, weights, *exact)
     judge.within(output, answer, limit, torch.bfloat16)
+
+
+@pytest.mark.settings("default")
+@pytest.mark.parametrize("tokens", [1, 5, 8, 64])
+def test_fp4_experts(generator, tokens, expert_kernels):
+    check_fp4_experts(generator, tokens)
+
+
+@pytest.mark.settings("default")
+@pytest.mark.parametrize("tokens", [1, 64])
+def test_alignment_is_set_around_the_products_and_back_after_them(
+    generator, tokens, expert_kernels, monkeypatch
+):
+    """Both products see the alignment that the query answered, which pads the rows; a failure restores it too."""
+    experts, top = 6, 3
+    answered = wrappers.get_theoretical_mk_alignment_for_contiguous_layout(tokens * top, experts)
+    assert answered < 128, "else this test shows nothing"
+    product, seen = wrappers._grouped_fp4_impl, []
+
+    def watched(a, b, d, layout, **options):
+        seen.append((wrappers.get_mk_alignment_for_contiguous_layout()[0], layout))
+        return product(a, b, d, layout, **options)
+
+    monkeypatch.setattr(wrappers, "_grouped_fp4_impl", watched)
+    check_fp4_experts(generator, tokens)
+    assert [alignment for alignment, _ in seen] == [answered, answered]
+    for alignment, layout in seen:
+        assert len(layout) % alignment == 0
+        blocks = layout.view(-1, alignment)
+        assert ((blocks == -1) | (blocks == blocks[:, :1])).all(), (
+            "each block of the alignment has one expert"
+        )
+    assert wrappers.get_mk_alignment_for_contiguous_layout() == [128, 128]
+
+    def broken(*arguments, **options):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(wrappers, "_grouped_fp4_impl", broken)
+    with pytest.raises(RuntimeError, match="planted"):
+        check_fp4_experts(generator, tokens)
+    assert wrappers.get_mk_alignment_for_contiguous_layout() == [128, 128]
 
 
 def fp8_operands(generator, rows: int, experts: int, n: int, k: int):

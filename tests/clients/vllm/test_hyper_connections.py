@@ -43,3 +43,12 @@ def test_residual_streams(generator, tokens):
 def test_first_layer(generator, tokens):
     """The streams are still equal there: one of them is enough, and TileLang has no kernel for it."""
     check(generator, tokens, 1024, 1024, use_tilelang_fallback=False)
+
+
+@pytest.mark.settings("default")
+@pytest.mark.parametrize(("tokens", "first"), [(33, True), (33, False), (1, False)])
+def test_size_of_v4_flash(generator, tokens, first):
+    """4 streams of 4096, or one of them; the number of splits is vLLM's for 188 SMs."""
+    hidden = 4096
+    options = {"use_tilelang_fallback": False} if first else {}
+    check(generator, tokens, hidden, hidden if first else STREAMS * hidden, **options)

@@ -118,15 +118,23 @@ TEST_F(CApi, WorkspaceOfTheCaller) {
                            return reinterpret_cast<void*>(0x70000000);
                          },
                          [](void* user, void*, void*) { --static_cast<Counting*>(user)->live; }};
-  dw_gemm_call gemm = call();
-  gemm.recipe_a = recipe_a;
-  gemm.recipe_b = recipe_b;
-  gemm.workspace = &allocator;
-  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_OK) << dw_error_message();
-  EXPECT_EQ(counting.calls, 1);  // few tiles: k is split
+  Tensor a{0x10000000, DW_CODE_BFLOAT, 16, {4, 16384}};
+  Tensor b{0x20000000, DW_CODE_FLOAT, 32, {24, 16384}};
+  Tensor d{0x30000000, DW_CODE_FLOAT, 32, {4, 24}};
+  Tensor sqr_sum{0x40000000, DW_CODE_FLOAT, 32, {4}};
+  dw_hc_prenorm_call call{sizeof(dw_hc_prenorm_call),
+                          &a.tensor,
+                          &b.tensor,
+                          &d.tensor,
+                          &sqr_sum.tensor,
+                          nullptr,
+                          nullptr,
+                          &allocator};
+  EXPECT_EQ(dw_tf32_hc_prenorm_gemm(context, &call), DW_OK) << dw_error_message();
+  EXPECT_EQ(counting.calls, 1);  // no splits: k is in pieces whose sums meet in the workspace
   EXPECT_EQ(counting.live, 0);
   counting.fail = true;
-  EXPECT_EQ(dw_fp8_fp4_gemm_nt(context, &gemm), DW_DEVICE);
+  EXPECT_EQ(dw_tf32_hc_prenorm_gemm(context, &call), DW_DEVICE);
   EXPECT_STREQ(dw_error_argument(), "workspace");
 }
 

@@ -354,7 +354,7 @@ TEST(HostTensors, ProgrammaticLaunchesAreCompleteWhenTheCallReturns) {
 
 TEST(HostTensors, ManyThreads) {
   constexpr std::int64_t kM = 2, kN = 16,
-                         kK = 4096;  // few tiles: k is split, and CTAs count in shared counters
+                         kK = 4096;  // few tiles: k is split
   for (int pdl : {0, 1}) {
     dw_context* shared = nullptr;
     ASSERT_EQ(dw_context_create(kDevice, &shared), DW_OK);

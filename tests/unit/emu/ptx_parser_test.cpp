@@ -59,6 +59,35 @@ $L__BB0_1:
   }
 }
 
+TEST(PtxParser, FunctionsPrototypesAndAliasesParseBack) {
+  std::string const source = R"(.version 9.0
+.target sm_120a
+.address_size 64
+.func (.param .align 8 .b8 r[16]) f(.param .b64 p, .reg .b32 q);
+.func g() .noreturn;
+.visible .entry k() {
+  {.reg.b32 %r<3>;
+  .param .align 8 .b8 a[16];
+  P: .callprototype (.param .align 8 .b8 _[16]) _ (.param .b64 _, .param .b32 _) .noreturn;
+  T: .calltargets f, g;
+  B: .branchtargets A, A;
+A:
+  call (a), %rd1, (%rd2, 7), P;
+  call.uni g, T;
+  }
+}
+.alias h, f;
+)";
+  std::string const once = ptx::print(ptx::parse(source, "a"));
+  EXPECT_EQ(once, ptx::print(ptx::parse(once, "b")));
+  for (char const* part : {"(.param .align 8 .b8 r[16]) f (.param .b64 p, .reg .b32 q)",
+                           "P: .callprototype (.param .align 8 .b8 _[16]) _ (.param .b64 _, .param .b32 _);",
+                           "T: .calltargets f, g;", "B: .branchtargets A, A;", ".reg .b32 %r<3>;",
+                           ".alias h, f;", "call (a), %rd1, (%rd2, 7), P;"}) {
+    EXPECT_NE(once.find(part), std::string::npos) << part << " is missing in\n" << once;
+  }
+}
+
 TEST(PtxParser, CompiledKernelsParseBack) {
   std::string const source = read_file(DW_SOURCE_DIR "/tests/unit/emu/programs/cuda_kernels.ptx");
   std::string const once = ptx::print(ptx::parse(source, "a"));

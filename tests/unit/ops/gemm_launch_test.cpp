@@ -1,4 +1,4 @@
-// What a GEMM launch looks like: sources, tensor maps, strides, grid, workspace; and what the call remembers.
+// What a GEMM launch looks like: sources, tensor maps, strides, grid; and what the call remembers.
 #include <gtest/gtest.h>
 
 #include "base/options.hpp"
@@ -47,18 +47,17 @@ TEST(GemmLaunch, FewRowsSwapTheOperands) {
   EXPECT_EQ(args.x.rows, 1000);
   EXPECT_EQ(args.y.rows, 4);
   EXPECT_EQ(args.x.data_pitch, 2112);
-  EXPECT_EQ(args.row_tiles, 16);
+  EXPECT_EQ(args.row_tiles, 32);
   EXPECT_EQ(args.col_tiles, 1);
   EXPECT_EQ(args.k, 4224);
-  EXPECT_EQ(launch.spec.grid[0], 16u);
+  EXPECT_EQ(launch.spec.grid[0], 32u);
   EXPECT_EQ(launch.spec.grid[1], static_cast<unsigned>(args.splits));
   EXPECT_EQ(launch.spec.grid[2], 1u);
   GemmPlan const plan = choose_gemm(shape_of(problem), backend.device().arch).ranked.front().plan;
   EXPECT_EQ(launch.spec.threads, static_cast<unsigned>(threads(plan)));
   EXPECT_EQ(launch.spec.dynamic_smem_bytes, static_cast<unsigned>(smem_map(plan).total));
   ASSERT_GT(args.splits, 1);
-  EXPECT_EQ(launch.counters, 16u);
-  EXPECT_EQ(launch.partial_bytes, 16u * args.splits * plan.tile_rows * plan.tile_cols * 4);
+  EXPECT_EQ(launch.spec.cluster, (std::array<std::uint32_t, 3>{1, launch.spec.grid[1], 1}));
 }
 
 TEST(GemmLaunch, ManyRowsKeepTheOrder) {
@@ -68,8 +67,7 @@ TEST(GemmLaunch, ManyRowsKeepTheOrder) {
   EXPECT_EQ(launch.args.row_tiles, 3);
   EXPECT_EQ(launch.args.col_tiles, 40);
   EXPECT_EQ(launch.args.splits, 1);
-  EXPECT_EQ(launch.counters, 0u);
-  EXPECT_EQ(launch.partial_bytes, 0u);
+  EXPECT_EQ(launch.spec.cluster, (std::array<std::uint32_t, 3>{1, 1, 1}));
 }
 
 TEST(GemmLaunch, TensorMaps) {
@@ -246,39 +244,14 @@ TEST(GemmLaunch, OffsetsBeyond32Bits) {
   EXPECT_EQ(launch.spec.grid[0], 2344u * 1010u);
 }
 
-struct CountingAllocator : Allocator {
-  DeviceAddress allocate(std::size_t bytes, Stream) override {
-    ++live;
-    asked = bytes;
-    return 0x7000000000;
-  }
-  void release(DeviceAddress, Stream) override { --live; }
-  int live = 0;
-  std::size_t asked = 0;
-};
-
-TEST(GemmRun, SplitKTakesWorkspaceFromTheCallersAllocator) {
-  auto owned = std::make_unique<RecordingBackend>();
-  RecordingBackend& backend = *owned;
-  Context context(std::move(owned));
-  CountingAllocator allocator;
-  run_gemm(context, problem_of(4, 1024, 4096), nullptr, &allocator);
-  ASSERT_EQ(backend.recorded().size(), 1u);
-  auto const args = args_of<GemmArgs>(backend.recorded()[0]);
-  EXPECT_EQ(reinterpret_cast<DeviceAddress>(args.partials), 0x7000000000u);
-  EXPECT_NE(args.counters, nullptr);
-  EXPECT_EQ(allocator.live, 0);
-  EXPECT_GT(allocator.asked, 0u);
-}
-
 TEST(GemmRun, EmptyOutputsLaunchNothing) {
   auto owned = std::make_unique<RecordingBackend>();
   RecordingBackend& backend = *owned;
   Context context(std::move(owned));
-  run_gemm(context, problem_of(0, 1024, 4096), nullptr, nullptr);
-  run_gemm(context, problem_of(4, 0, 4096), nullptr, nullptr);
+  run_gemm(context, problem_of(0, 1024, 4096), nullptr);
+  run_gemm(context, problem_of(4, 0, 4096), nullptr);
   EXPECT_EQ(backend.launches(), 0u);
-  run_gemm(context, problem_of(4, 64, 0), nullptr, nullptr);
+  run_gemm(context, problem_of(4, 64, 0), nullptr);
   EXPECT_EQ(backend.launches(), 1u);
 }
 
@@ -288,7 +261,7 @@ TEST(GemmRun, PdlAndStreamReachTheLaunch) {
   Context context(std::move(owned));
   context.set_pdl(true);
   int stream = 0;
-  run_gemm(context, problem_of(4, 1024, 4096), &stream, nullptr);
+  run_gemm(context, problem_of(4, 1024, 4096), &stream);
   ASSERT_EQ(backend.recorded().size(), 1u);
   EXPECT_TRUE(backend.recorded()[0].spec.programmatic_dependent_launch);
   EXPECT_EQ(backend.recorded()[0].spec.stream, &stream);
@@ -299,12 +272,12 @@ TEST(GemmRun, AlignmentNeverChangesTheKernel) {
   RecordingBackend& backend = *owned;
   Context context(std::move(owned));
   GemmProblem problem = problem_of(4, 1024, 4096);
-  run_gemm(context, problem, nullptr, nullptr);
+  run_gemm(context, problem, nullptr);
   problem.a.data += 1;
   problem.b.pitch += 1;
   problem.a.scale.data += 4;
   problem.d += 2;
-  run_gemm(context, problem, nullptr, nullptr);
+  run_gemm(context, problem, nullptr);
   auto const launches = backend.recorded();
   ASSERT_EQ(launches.size(), 2u);
   EXPECT_EQ(launches[0].entry, launches[1].entry);
@@ -317,7 +290,7 @@ TEST(GemmRun, TheBuildForRaceCheckersIsAnotherKernel) {
   auto owned = std::make_unique<RecordingBackend>();
   RecordingBackend& backend = *owned;
   Context context(std::move(owned));
-  run_gemm(context, problem_of(4, 1024, 4096), nullptr, nullptr);
+  run_gemm(context, problem_of(4, 1024, 4096), nullptr);
   EXPECT_NE(backend.recorded()[0].entry.find("_era1"), std::string::npos);
 }
 

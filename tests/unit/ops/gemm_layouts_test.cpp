@@ -197,7 +197,7 @@ TEST_P(GemmLayoutsOn, NativeE2m1IsTheSameProduct) {
         GemmProblem const problem = check_gemm(call);
         GemmCandidate candidate = choose_gemm(shape_of(problem), context->arch()).ranked.front();
         candidate.plan.native_e2m1 = native;
-        launch_gemm(*context, problem, candidate, nullptr, nullptr);
+        launch_gemm(*context, problem, candidate, nullptr);
         context->backend().synchronize(nullptr);
         answers[native] = read_rows(call.d.data, m, n, n);
       }

@@ -254,6 +254,21 @@ TEST(MqaPlans, HoldTheSizes) {
   }
 }
 
+/// Wide tiles where enough of them fit beside each other: then a warp has 32 keys of a tile, however few rows there are.
+TEST(MqaPlans, TilesAreAsWideAsSharedMemoryAllows) {
+  for (Arch const& arch : all_archs()) {
+    for (std::int64_t rows : {1, 2, 8}) {
+      for (bool paged : {false, true}) {
+        MqaPlan const plan =
+            mqa_plan({.paged = paged, .rows = rows, .heads = 64, .dim = 128, .page = 64}, arch);
+        EXPECT_EQ(plan.tile, arch.smem_per_cta > 200'000 ? 256 : 128) << plan_name(plan);
+        EXPECT_EQ(plan.page, paged ? 64 : plan.tile) << plan_name(plan);
+        EXPECT_GE(smem_map(plan).total + plan.tile * 132, arch.smem_per_cta * 9 / 10) << plan_name(plan);
+      }
+    }
+  }
+}
+
 TEST(MqaLogitsPitch, IsDeepGemms) {
   EXPECT_EQ(mqa_logits_pitch(1), 256);
   EXPECT_EQ(mqa_logits_pitch(256), 256);

@@ -23,6 +23,8 @@ GemmPlan large_plan() {
           .tile_cols = 128,
           .warps_rows = 2,
           .warps_cols = 4,
+          .warps_k = 1,
+          .k_tiles = 1,
           .stages = 2,
           .native_e2m1 = false,
           .every_reader_arrives = false};
@@ -66,8 +68,18 @@ TEST(GemmPlan, SmemMapOfAKnownPlan) {
   EXPECT_GT(128 * 136 * 4, map.scale_y + 2 * 2048);
   EXPECT_EQ(map.full, 128 * 136 * 4);
   EXPECT_EQ(map.empty, map.full + 16);
-  EXPECT_EQ(map.is_last, map.empty + 16);
-  EXPECT_EQ(map.total, map.is_last + 4);
+  EXPECT_EQ(map.total, map.empty + 16);
+}
+
+TEST(GemmPlan, AStageOfSeveralKTilesHasOneWordOfExponentsFor128ElementsAndAllValuesOfOthers) {
+  GemmPlan plan = large_plan();
+  plan.k_tiles = 4;
+  GemmSmemMap const map = smem_map(plan);
+  EXPECT_EQ(map.x_tile_bytes, 128 * 128);
+  EXPECT_EQ(map.x_stage_bytes, 4 * 128 * 128);
+  EXPECT_EQ(map.y_stage_bytes, 4 * 128 * 64);
+  EXPECT_EQ(map.scale_x_stage_bytes, 128 * 4);
+  EXPECT_EQ(map.scale_y_stage_bytes, 4 * 128 * 4 * 4);
 }
 
 TEST(GemmPlan, OnlyFourBitPairsWithExponentScalesUseTheLongMma) {

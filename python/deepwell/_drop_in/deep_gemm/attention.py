@@ -91,6 +91,7 @@ def _fp8_mqa_logits(q, kv, weights, start, end, clean, width, dtype) -> Any:
         raise bad_type("kv", type(kv).__name__, "a pair (data, scale)")
 
     def ask():
+        _check_type(dtype)
         logits = runtime().fp8_mqa_logits(q[0], kv[0], kv[1], weights, start, end, width, clean)
         return logits if logits is None or dtype is None else logits.to(dtype)
 
@@ -265,6 +266,7 @@ def _fp8_paged_mqa_logits(
         return None
 
     def ask():
+        _check_type(dtype)
         columns = _count("max_context_len", max_context_len)
         logits = runtime().fp8_paged_mqa_logits(
             q[0], kv_cache, weights, context_lens, block_table, schedule_meta, columns, indices
@@ -274,6 +276,12 @@ def _fp8_paged_mqa_logits(
         return logits if logits is None or dtype is None else logits.to(dtype)
 
     return ask
+
+
+def _check_type(dtype: Any) -> None:
+    """Of logits, in the older form."""
+    if dtype is not None and str(dtype) not in ("torch.float32", "torch.bfloat16"):
+        raise bad_argument("logits_dtype", dtype, "torch.float32 or torch.bfloat16")
 
 
 def _count(name: str, value: Any) -> int:
