@@ -11,12 +11,7 @@ REASONS = (
         "outside of the list, which has one form of this file",
     ),
     ("h3_pre_attention", "", "no case: NVFP4 results"),
-    ("h3_nvfp4_attn", "", "no case: quantised layouts that nothing documents"),
-    (
-        "group_nvfp4|^mxfp8",
-        "",
-        "not compiled yet: half an hour each on the machine of this run; cases are written",
-    ),
+    ("h3_nvfp4_attn", "", "no case: layouts of its own, and a result that is known to the noise of FP4 only"),
 )
 
 
