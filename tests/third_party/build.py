@@ -179,21 +179,10 @@ def fake_runtime():
     """The stand-in for the CUDA runtime, compiled when it is older than its source."""
     source, out = Path(__file__).parent / "fake_runtime.cpp", BUILD / "fake_runtime.so"
     if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
-        _run(
-            [
-                f"{toolkit()}/nvcc",
-                "-std=c++17",
-                "-O1",
-                "-shared",
-                "-Xcompiler",
-                "-fPIC",
-                "-cudart",
-                "none",
-                source,
-                "-o",
-                out,
-            ]
-        )
+        part = BUILD / f"fake_runtime.{os.getpid()}.so"  # several processes may find it old
+        options = "-std=c++17 -O1 -shared -Xcompiler -fPIC -cudart none".split()
+        _run([f"{toolkit()}/nvcc", *options, source, "-o", part])
+        part.rename(out)
     return out
 
 

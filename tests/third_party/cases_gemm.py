@@ -310,3 +310,45 @@ def gemm_cute_mxfp8(run, which, block, m, n, k):
     scales = put(packed_scales(sfa)), put(packed_scales(sfb))
     host.call(which, put(a), put(b), *scales, d, m, n, k, 4, result=None)
     judge_product(run, bf16(d.read()), *blocked(x, ue8m0(sfa), y, ue8m0(sfb), block))
+
+
+@case(
+    "C",
+    *(
+        (
+            f"{kind}-{m}x{n}x{k}",
+            {"stream_k": int("streamk" in kind), "swap": int("swap" in kind), "m": m, "n": n, "k": k},
+        )
+        for kind in ("plain", "swap", "streamk", "streamk_swap")
+        for m, n, k in ((130, 192, 512), (20, 128, 256))
+    ),
+)
+def gemm_fp4(run, stream_k, swap, m, n, k):
+    """E2M1 with a UE4M3 scale for 16 of k, and one factor."""
+    a, b = (run.rng.integers(0, 16, (rows, k)).astype(U8) for rows in (m, n))
+    sfa, sfb = (run.rng.integers(0x30, 0x44, (rows, k // 16)).astype(U8) for rows in (m, n))
+    put, d, work = run.dev.put, run.dev.empty((m, n), U16, "d"), run.dev.put(np.zeros(1 << 20, U8), "work")
+    alpha = np.array([0.375], F32)
+    host = Host(run.dev, "fp4")
+    operands = put(pack4(a)), put(pack4(b)), put(tiled_scales(sfa)), put(tiled_scales(sfb)), put(alpha)
+    host.call(stream_k, swap, d, *operands, m, n, k, work, SIZE(1 << 20), result=SIZE)
+    want, size = blocked(E2M1[a], E4M3[sfa], E2M1[b], E4M3[sfb], 16)
+    judge_product(run, bf16(d.read()), want * float(alpha[0]), size * float(alpha[0]))
+
+
+@case(
+    "C",
+    *(
+        (f"{kind}-{m}x{n}x{k}", {"swap": int(kind == "swap"), "m": m, "n": n, "k": k})
+        for kind in ("plain", "swap")
+        for m, n, k in ((130, 192, 512), (20, 128, 256))
+    ),
+)
+def gemm_mxfp8(run, swap, m, n, k):
+    """E4M3 with a UE8M0 scale for 32 of k."""
+    (a, x), (b, y) = fp8(run, m, k), fp8(run, n, k)
+    sfa, sfb = (run.rng.integers(124, 131, (rows, k // 32)).astype(U8) for rows in (m, n))
+    put, d, work = run.dev.put, run.dev.empty((m, n), U16, "d"), run.dev.put(np.zeros(1 << 20, U8), "work")
+    operands = put(a), put(b), put(tiled_scales(sfa)), put(tiled_scales(sfb))
+    Host(run.dev, "mxfp8").call(swap, d, *operands, m, n, k, work, SIZE(1 << 20), result=SIZE)
+    judge_product(run, bf16(d.read()), *blocked(x, ue8m0(sfa), y, ue8m0(sfb), 32))

@@ -115,26 +115,30 @@ def findings_text(results):
     return "\n".join(out)
 
 
+def template(name):
+    return short(name).split("<")[0].split("…")[0]
+
+
 def not_run_text(results):
+    """Rows (unit, template, how many of its instantiations ran, why not all), number of kernels, of files."""
     ran, lines, entries, files = set(kernels_of(results)), [], 0, 0
     for unit in UNITS + HOST_UNITS:
         path = build.ptx_of(unit.name, "sm_120a")
         if not path.exists():
-            lines.append(f"| {unit.name} | all | {reason_of(unit.name, '') or 'not compiled'} |")
+            lines.append(f"| {unit.name} | all | 0 | {reason_of(unit.name, '') or 'not compiled'} |")
             continue
         files += 1
-        names = ptx.load(path).readable.values()
-        entries += len(set(names))
-        groups = defaultdict(list)
-        for name in set(names):
-            if (unit.name, name) not in ran:
-                groups[reason_of(unit.name, name) or "no case"].append(short(name))
-        for reason, missing in sorted(groups.items()):
-            missing = sorted(set(missing))
-            shown = ", ".join(f"`{name}`" for name in missing[:3]) + (
-                f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            )
-            lines.append(f"| {unit.name} | {shown} | {reason} |")
+        groups = defaultdict(set)
+        for name in ptx.load(path).readable.values():
+            groups[template(name)].add(name)
+        for kernel, names in sorted(groups.items()):
+            entries += len(names)
+            done = [name for name in names if (unit.name, name) in ran]
+            if len(done) == len(names):
+                continue
+            missing = next(name for name in sorted(names) if name not in done)
+            why = reason_of(unit.name, missing) or ("other instantiations ran" if done else "no case")
+            lines.append(f"| {unit.name} | `{kernel}` | {len(done)} of {len(names)} | {why} |")
     return lines, entries, files
 
 
@@ -180,8 +184,8 @@ def write(results):
         *kernel_rows(results),
         "",
         "## What did not run\n",
-        "| unit | kernels | why |",
-        "|---|---|---|",
+        "| unit | kernel | ran | why not all |",
+        "|---|---|---|---|",
         *missing,
         "",
         "## Bounds\n",
