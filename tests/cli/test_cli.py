@@ -220,7 +220,7 @@ class StartUp(unittest.TestCase):
     def test_the_same_kernels_are_the_same_bytes(self):
         (self.root / "config.json").write_text(json.dumps(self.CONFIG))
         second = self.root / "second.dwk"
-        result = self.run_in(self.root / "cache", "compile", "--model", str(self.root), "--target", "sm_120a", "--tp", "8",
+        result = self.run_in(self.root / "cache", "compile", "--model", str(self.root), "--target", "sm_120a", "--tp", "1,8",
                              "--export", str(second))
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("0 compiled", result.stdout)

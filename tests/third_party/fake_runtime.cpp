@@ -8,11 +8,11 @@
 
 namespace {
 
-using Launch = void (*)(char const* entry, unsigned const* grid, unsigned const* block, unsigned const* cluster,
-                        std::size_t shared_bytes, void** args);
+using Launch = void (*)(char const* entry, unsigned const* grid, unsigned const* block,
+                        unsigned const* cluster, std::size_t shared_bytes, void** args);
 using Encode = int (*)(void* map, int type, unsigned rank, void* base, unsigned long long const* dims,
-                       unsigned long long const* strides, unsigned const* box, unsigned const* element_strides, int interleave,
-                       int swizzle, int promotion, int fill);
+                       unsigned long long const* strides, unsigned const* box,
+                       unsigned const* element_strides, int interleave, int swizzle, int promotion, int fill);
 
 struct State {
   Launch launch = nullptr;
@@ -28,20 +28,23 @@ State& state() {
   return one;
 }
 
-CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, void* base, cuuint64_t const* dims,
-                      cuuint64_t const* strides, cuuint32_t const* box, cuuint32_t const* element_strides,
-                      CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
+CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, void* base,
+                      cuuint64_t const* dims, cuuint64_t const* strides, cuuint32_t const* box,
+                      cuuint32_t const* element_strides, CUtensorMapInterleave interleave,
+                      CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
                       CUtensorMapFloatOOBfill fill) {
   int const result = state().encode(map, type, rank, base, reinterpret_cast<unsigned long long const*>(dims),
-                                    reinterpret_cast<unsigned long long const*>(strides), box, element_strides, interleave, swizzle,
-                                    promotion, fill);
+                                    reinterpret_cast<unsigned long long const*>(strides), box,
+                                    element_strides, interleave, swizzle, promotion, fill);
   return static_cast<CUresult>(result);
 }
 
-cudaError_t launch(void const* function, dim3 grid, dim3 block, dim3 cluster, std::size_t shared_bytes, void** args) {
+cudaError_t launch(void const* function, dim3 grid, dim3 block, dim3 cluster, std::size_t shared_bytes,
+                   void** args) {
   auto const found = state().kernels.find(function);
   if (found == state().kernels.end()) return cudaErrorInvalidDeviceFunction;
-  unsigned const g[] = {grid.x, grid.y, grid.z}, b[] = {block.x, block.y, block.z}, c[] = {cluster.x, cluster.y, cluster.z};
+  unsigned const g[] = {grid.x, grid.y, grid.z}, b[] = {block.x, block.y, block.z},
+                 c[] = {cluster.x, cluster.y, cluster.z};
   state().launch(found->second.c_str(), g, b, c, shared_bytes, args);
   return cudaSuccess;
 }
@@ -63,7 +66,8 @@ void** __cudaRegisterFatBinary(void*) {
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
 void __cudaRegisterVar(void**, char*, char*, char const*, int, std::size_t, int, int) {}
-void __cudaRegisterFunction(void**, char const* stub, char*, char const* name, int, uint3*, uint3*, dim3*, dim3*, int*) {
+void __cudaRegisterFunction(void**, char const* stub, char*, char const* name, int, uint3*, uint3*, dim3*,
+                            dim3*, int*) {
   state().kernels[stub] = name;
 }
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared_bytes, void*) {
@@ -83,10 +87,12 @@ cudaError_t __cudaGetKernel(cudaKernel_t* kernel, void const* stub) {
   *kernel = reinterpret_cast<cudaKernel_t>(const_cast<void*>(stub));
   return cudaSuccess;
 }
-cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** args, std::size_t shared_bytes, cudaStream_t) {
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** args,
+                               std::size_t shared_bytes, cudaStream_t) {
   return launch(kernel, grid, block, dim3(1, 1, 1), shared_bytes, args);
 }
-cudaError_t cudaLaunchKernel(void const* function, dim3 grid, dim3 block, void** args, std::size_t shared_bytes, cudaStream_t) {
+cudaError_t cudaLaunchKernel(void const* function, dim3 grid, dim3 block, void** args,
+                             std::size_t shared_bytes, cudaStream_t) {
   return launch(function, grid, block, dim3(1, 1, 1), shared_bytes, args);
 }
 cudaError_t cudaLaunchKernelExC(cudaLaunchConfig_t const* config, void const* function, void** args) {
@@ -99,8 +105,8 @@ cudaError_t cudaLaunchKernelExC(cudaLaunchConfig_t const* config, void const* fu
   return launch(function, config->gridDim, config->blockDim, cluster, config->dynamicSmemBytes, args);
 }
 
-cudaError_t cudaGetDriverEntryPointByVersion(char const* symbol, void** function, unsigned, unsigned long long,
-                                             cudaDriverEntryPointQueryResult* status) {
+cudaError_t cudaGetDriverEntryPointByVersion(char const* symbol, void** function, unsigned,
+                                             unsigned long long, cudaDriverEntryPointQueryResult* status) {
   bool const known = std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0;
   *function = known ? reinterpret_cast<void*>(&encode_tiled) : nullptr;
   if (status != nullptr) *status = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
@@ -112,20 +118,11 @@ cudaError_t cudaGetDriverEntryPoint(char const* symbol, void** function, unsigne
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
-    case cudaDevAttrMultiProcessorCount:
-      *value = state().sm_count;
-      return cudaSuccess;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = 101376;
-      return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMajor:
-      *value = 12;
-      return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMinor:
-      *value = 0;
-      return cudaSuccess;
-    default:
-      return cudaErrorInvalidValue;
+    case cudaDevAttrMultiProcessorCount: *value = state().sm_count; return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 101376; return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor: *value = 12; return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor: *value = 0; return cudaSuccess;
+    default: return cudaErrorInvalidValue;
   }
 }
 cudaError_t cudaDriverGetVersion(int* version) {
@@ -145,7 +142,8 @@ cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaPeekAtLastError() { return cudaSuccess; }
 char const* cudaGetErrorName(cudaError_t) { return "an error of the stand-in"; }
 char const* cudaGetErrorString(cudaError_t) { return "an error of the stand-in for the CUDA runtime"; }
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, void const*, int, std::size_t, unsigned) {
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, void const*, int, std::size_t,
+                                                                   unsigned) {
   *blocks = 1;
   return cudaSuccess;
 }

@@ -208,6 +208,15 @@ std::optional<std::vector<std::string>> reordered(CompiledRow const& row,
   bool const two_words =
       std::find(std::begin(kTwoWords), std::end(kTwoWords), parts[0]) != std::end(kTwoWords);
   if (two_words && order[1] != parts[1]) return std::nullopt;
+  // The first layout is a's, the second b's.
+  auto const layouts = [](std::vector<std::string> const& from) {
+    std::string out;
+    for (std::string const& part : from) {
+      if (part == ".row" || part == ".col") out += part;
+    }
+    return out;
+  };
+  if (layouts(order) != layouts(parts)) return std::nullopt;
   return order;
 }
 
