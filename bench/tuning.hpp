@@ -2,8 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <string>
+#include <system_error>
+#include <vector>
 
 #include "ops/gemm/gemm.hpp"
 
@@ -40,7 +43,12 @@ inline Tuning parse_tuning(std::vector<std::string> const& pairs) {
   for (std::string const& pair : pairs) {
     std::size_t const equals = pair.find('=');
     if (equals == std::string::npos) throw bad_argument("--set", pair, "NAME=VALUE");
-    tuning[pair.substr(0, equals)] = std::stoi(pair.substr(equals + 1));
+    int value = 0;
+    char const* const end = pair.data() + pair.size();
+    auto const parsed = std::from_chars(pair.data() + equals + 1, end, value);
+    if (parsed.ec != std::errc{} || parsed.ptr != end)
+      throw bad_argument("--set", pair, "NAME=VALUE, a whole number");
+    tuning[pair.substr(0, equals)] = value;
   }
   return tuning;
 }

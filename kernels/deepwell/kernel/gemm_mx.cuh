@@ -20,8 +20,7 @@
 // of its batch's rows, where more rows count than were expected.
 //
 // Order of arithmetic, per element of d and group of warps along k: its k tiles in rising order; inside a tile the groups of k that
-// share the outside factors,
-// in rising order: acc = fma(partial * factor_a, factor_b, acc).
+// share the outside factors, in rising order: acc = fma(partial * factor_a, factor_b, acc).
 //   block-scaled targets: the MMA applies UE8M0 scales and the exponents of FP32 scales; factor_a and factor_b are what is left
 //     of FP32 scales, from 1 to 2, and are left out beside UE8M0. Where every FP32 scale that a warp loads for a tile is a power of
 //     two, nothing is left: the MMA adds to acc itself.
@@ -49,7 +48,7 @@ template <GemmPlan P, class Target>
 struct GemmMx {
   static constexpr GemmSmemMap kSmem = smem_map(P);
   static constexpr int kMathWarps = math_warps(P);
-  static constexpr int kTileWarps = kMathWarps / P.warps_k;  // that share a stage
+  static constexpr int kTileWarps = kMathWarps / P.warps_k;  // that share a k tile
   static constexpr int kThreads = threads(P);
   // CTAs that share an SM: where one stage is much work for a warp, few of them leave the memory idle.
   static constexpr int kMinCtasPerSm = !Target::kBlockScaled && P.swap && P.tile_cols <= 16
