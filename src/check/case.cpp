@@ -216,6 +216,17 @@ void add_v4_linears(List& list) {
       list.add(c);
     }
   }
+  // So many rows of weights that tiles are large, with a last one that is not full.
+  for (std::int64_t m : {3, 12, 20}) {
+    for (DataKind data : {DataKind::kExact, DataKind::kRandom}) {
+      if (list.quick()) continue;
+      Case c = sized(data, m, 12936, 288, "many weights");
+      c.a = operand(kE4m3, data == DataKind::kExact ? kPacked : kF32, 128), c.b = operand(kE2m1, kPacked, 32);
+      list.add(c);
+      c.b = operand(kE4m3, kPacked, 128);
+      list.add(c);
+    }
+  }
   // Long sums, where truncation adds up, bit for bit and in FP32.
   for (DataKind data : {DataKind::kExact, DataKind::kRandom}) {
     Case c = sized(data, 2, 64, 8192, "long k");

@@ -442,6 +442,19 @@ std::vector<GroupedCase> grouped_cases(bool quick) {
   out.push_back(decode);
   decode.routing = Routing::kShuffled, decode.a = fp8;
   out.push_back(decode);
+  // So many experts that tiles are large, with a last one that is not full.
+  for (Pair const& pair : {pairs[0], pairs[2]}) {
+    for (DataKind data : {DataKind::kExact, DataKind::kRandom}) {
+      if (quick) continue;
+      GroupedCase many;
+      many.routing = data == DataKind::kExact ? Routing::kSorted : Routing::kAnyRow;
+      many.data = data;
+      many.groups = 80, many.m = 640, many.n = 648, many.k = 160;
+      many.alignment = 8;
+      many.a = pair.a, many.b = pair.b;
+      out.push_back(many);
+    }
+  }
   return out;
 }
 

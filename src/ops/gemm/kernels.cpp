@@ -66,8 +66,9 @@ constexpr TileForm kForms[] = {
 constexpr std::int64_t kEnoughTiles = 132;  // from here on k is not split
 constexpr std::int64_t kManyTiles = 96;     // from here on a split is at least kLongSplit k tiles
 constexpr std::int64_t kLongSplit = 16;
-constexpr std::int64_t kFewTiles = 400;    // up to here tiles of few rows of weights start together
-constexpr int kReservedSmemPerCta = 1024;  // taken by the system from an SM's shared memory
+constexpr std::int64_t kFewTiles = 400;  // up to here tiles of few rows of weights start together
+constexpr std::int64_t kFewAndMany[] = {4096, 65536};  // rows of weights for small tiles and for large ones
+constexpr int kReservedSmemPerCta = 1024;              // taken by the system from an SM's shared memory
 
 int smem_budget(TileForm const& form, Arch const& arch) {
   int const shared_by_two = arch.smem_per_sm / 2 - kReservedSmemPerCta;
@@ -382,7 +383,10 @@ std::vector<GemmPlan> all_gemm_plans(Arch const& arch) {
         shape.b_scale = kScales[formats / 8 % 2];
         shape.a_gran_k = formats / 16 % 2 == 0 ? 32 : 128;
         shape.b_gran_k = formats / 32 % 2 == 0 ? 32 : 128;
-        add_plans(plans, plans_for(shape, arch));
+        for (std::int64_t const n : kFewAndMany) {
+          shape.n = n;
+          add_plans(plans, plans_for(shape, arch));
+        }
       }
     }
   }
@@ -395,6 +399,12 @@ std::vector<GemmPlan> representative_gemm_plans(Arch const& arch) {
     std::vector<GemmPlan> const forms = plans_for(shape, arch);
     for (std::size_t i = first; i < forms.size(); i += step) add_plans(plans, {forms[i]});
   };
+  auto const add_all = [&](GemmShape of) {
+    for (std::int64_t const n : kFewAndMany) {
+      of.n = n;
+      add(of, 0, 1);
+    }
+  };
   GemmShape shape{.m = 1, .n = 4096, .k = 4096};
   // What V4-Flash is served with, in every form: FP8 linears, FP4 experts with packed or FP32 scales of a, FP4 on both sides.
   for (Dtype d : {Dtype::kBf16, Dtype::kF32}) {
@@ -403,19 +413,19 @@ std::vector<GemmPlan> representative_gemm_plans(Arch const& arch) {
     shape.a_gran_k = shape.b_gran_k = 128;
     for (ScaleKind kind : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
       shape.a_scale = shape.b_scale = kind;
-      add(shape, 0, 1);
+      add_all(shape);
     }
     shape.b = Dtype::kE2m1;
     shape.b_gran_k = 32;
     shape.b_scale = ScaleKind::kUe8m0;
     for (ScaleKind kind : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
       shape.a_scale = kind;
-      add(shape, 0, 1);
+      add_all(shape);
     }
     shape.a = Dtype::kE2m1;
     shape.a_gran_k = 32;
     shape.a_scale = ScaleKind::kUe8m0;
-    add(shape, 0, 1);
+    add_all(shape);
   }
   // Experts, in every form.
   shape.d = Dtype::kBf16;
@@ -430,7 +440,7 @@ std::vector<GemmPlan> representative_gemm_plans(Arch const& arch) {
       for (ScaleKind kind : {ScaleKind::kUe8m0, ScaleKind::kF32}) {
         if (grouping == Grouping::kMasked && kind == ScaleKind::kF32) continue;
         shape.a_scale = kind;
-        add(shape, 0, 1);
+        add_all(shape);
       }
     }
   }

@@ -154,7 +154,8 @@ TEST(GemmChoice, RefusalsCarryTheirReason) {
 TEST(GemmPlans, SharedMemoryFitsAndIsLaidOutWithoutOverlap) {
   for (Arch const& arch : all_archs()) {
     std::vector<GemmPlan> const plans = all_gemm_plans(arch);
-    EXPECT_EQ(plans.size(), 4u * 4 * 4 * (2 + 2) * 5);  // types of d, groupings
+    EXPECT_EQ(plans.size(), 4u * 4 * 4 * (2 + 2) *
+                                (5 + 3));  // types of d, groupings; tiles for few rows of weights and many
     for (GemmPlan const& plan : plans) {
       GemmSmemMap const map = smem_map(plan);
       SCOPED_TRACE(plan_name(plan));
@@ -186,6 +187,30 @@ TEST(GemmPlans, SharedMemoryFitsAndIsLaidOutWithoutOverlap) {
       ASSERT_EQ(plan.tile_rows % (16 * plan.warps_rows), 0);
       ASSERT_EQ(plan.tile_cols % (8 * plan.warps_cols), 0);
       ASSERT_LE(threads(plan), 1024);
+    }
+  }
+}
+
+TEST(GemmPlans, WhatIsChosenIsOneOfAll) {
+  for (Arch const& arch : all_archs()) {
+    std::set<std::string> all;
+    for (GemmPlan const& plan : all_gemm_plans(arch)) all.insert(plan_name(plan));
+    for (std::int64_t const n : {64, 4096, 12800, 12801, 51201, 129280}) {
+      for (Grouping const grouping : {Grouping::kNone, Grouping::kContiguous, Grouping::kMasked}) {
+        for (std::int64_t const rows : {8, 16, 32, 64, 128}) {
+          for (std::int64_t const groups : {1, 6, 48, 256}) {
+            GemmShape shape = shape_for(grouping == Grouping::kContiguous ? rows * groups : rows, n, 4096);
+            shape.grouping = grouping;
+            shape.groups = groups, shape.group_rows = rows;
+            if (grouping != Grouping::kContiguous) shape.batch = groups;
+            for (Dtype const b : {Dtype::kE4m3, Dtype::kE2m1}) {
+              shape.b = b;
+              EXPECT_TRUE(all.contains(plan_name(choose_gemm(shape, arch).ranked.front().plan)))
+                  << n << " " << rows << " " << groups;
+            }
+          }
+        }
+      }
     }
   }
 }
