@@ -81,9 +81,32 @@ DW_HD constexpr int row_bytes(Dtype operand) { return kTileK * bits_of(operand) 
 DW_HD constexpr int scale_words(ScaleKind kind, int gran_k) {
   return kind == ScaleKind::kF32 ? kTileK / gran_k : 1;
 }
-/// Those of a stage: a word of exponents for each 128 elements of k serves four k tiles.
-DW_HD constexpr int stage_scale_words(ScaleKind kind, int gran_k, int k_tiles) {
-  return kind == ScaleKind::kUe8m0 && gran_k == 128 ? 1 : k_tiles * scale_words(kind, gran_k);
+
+/// How an operand's scales lie in shared memory: in slots that are filled in turn, by the first stage that needs one. A slot serves as
+/// many k tiles as share a word of exponents or, of FP32 values, a sector of global memory, so that nothing is fetched twice.
+struct ScaleSlots {
+  int tiles;  // k tiles of a slot, of which the first is a multiple of it; a power of two, and at least a stage's
+  int words;  // of a row
+  int pitch;  // words from one word of a row to its next; the rows' lie together
+  int slots;  // a power of two
+  int bytes;  // of a slot, a multiple of 128
+};
+
+DW_HD constexpr ScaleSlots scale_slots(ScaleKind kind, int gran_k, int rows, int k_tiles, int stages) {
+  constexpr int kSectorWords = 8;
+  bool const f32 = kind == ScaleKind::kF32;
+  int const together = f32 ? kSectorWords / scale_words(kind, gran_k) : gran_k == 128 ? 4 : 1;
+  ScaleSlots s{};
+  s.tiles = together > k_tiles ? together : k_tiles;
+  s.words = !f32 && gran_k == 128 ? 1 : s.tiles * scale_words(kind, gran_k);
+  s.pitch = rows + (f32 ? 4 : 0);  // FP32 values arrive several of a row at once: these go to different banks
+  // When the first stage of a slot is filled, all stages but the ring's last ones have been read, and so must be the slot that it
+  // overwrites, which served `tiles / k_tiles` stages.
+  int const stages_of_slot = s.tiles / k_tiles;
+  s.slots = 1;
+  while (s.slots * stages_of_slot < stages + stages_of_slot - 1) s.slots *= 2;
+  s.bytes = static_cast<int>(align_up(s.words * s.pitch * 4, 128));
+  return s;
 }
 
 /// Whether the MMA of a target with block scaling takes four-bit operands as they are, 64 elements of k at a time.
@@ -96,6 +119,13 @@ DW_HD constexpr bool uses_k64(GemmPlan const& p) {
 DW_HD constexpr int tile_m(GemmPlan const& p) { return p.swap ? p.tile_cols : p.tile_rows; }
 DW_HD constexpr int tile_n(GemmPlan const& p) { return p.swap ? p.tile_rows : p.tile_cols; }
 
+DW_HD constexpr ScaleSlots x_scale_slots(GemmPlan const& p) {
+  return scale_slots(p.x_scale, p.x_gran_k, p.tile_rows, p.k_tiles, p.stages);
+}
+DW_HD constexpr ScaleSlots y_scale_slots(GemmPlan const& p) {
+  return scale_slots(p.y_scale, p.y_gran_k, p.tile_cols, p.k_tiles, p.stages);
+}
+
 /// Floats between rows of d's tile in shared memory, where sums are staged when the ring is done: the padding keeps the
 /// fragments' writes free of bank conflicts.
 DW_HD constexpr int epilogue_pitch(GemmPlan const& p) { return tile_n(p) + (p.swap ? 4 : 8); }
@@ -107,11 +137,11 @@ DW_HD constexpr int staged_bytes(GemmPlan const& p) { return tile_m(p) * epilogu
 struct GemmSmemMap {
   int d;     // [warps_k][tile_m][epilogue_pitch] floats, in the place of the ring after its last stage
   int x, y;  // [stages][k_tiles][rows of the tile][row_bytes], swizzled
-  int scale_x, scale_y;            // [stages][stage_scale_words][rows of the tile], 4 bytes each
+  int scale_x, scale_y;            // ScaleSlots: [slots][words][pitch], 4 bytes each
   int full, empty;                 // [stages] mbarriers
   int owners;                      // [tile_m] words: the group of each row (kContiguous)
   int x_tile_bytes, y_tile_bytes;  // of one k tile
-  int x_stage_bytes, y_stage_bytes, scale_x_stage_bytes, scale_y_stage_bytes;
+  int x_stage_bytes, y_stage_bytes;
   int total;
 };
 
@@ -121,13 +151,11 @@ DW_HD constexpr GemmSmemMap smem_map(GemmPlan const& p) {
   m.y_tile_bytes = p.tile_cols * row_bytes(p.y);
   m.x_stage_bytes = p.k_tiles * m.x_tile_bytes;
   m.y_stage_bytes = p.k_tiles * m.y_tile_bytes;
-  m.scale_x_stage_bytes = p.tile_rows * 4 * stage_scale_words(p.x_scale, p.x_gran_k, p.k_tiles);
-  m.scale_y_stage_bytes = p.tile_cols * 4 * stage_scale_words(p.y_scale, p.y_gran_k, p.k_tiles);
   Bump bump;
   m.x = bump.take(p.stages * m.x_stage_bytes, 1024);
   m.y = bump.take(p.stages * m.y_stage_bytes, 1024);
-  m.scale_x = bump.take(p.stages * static_cast<int>(align_up(m.scale_x_stage_bytes, 128)), 128);
-  m.scale_y = bump.take(p.stages * static_cast<int>(align_up(m.scale_y_stage_bytes, 128)), 128);
+  m.scale_x = bump.take(x_scale_slots(p).slots * x_scale_slots(p).bytes, 128);
+  m.scale_y = bump.take(y_scale_slots(p).slots * y_scale_slots(p).bytes, 128);
   m.d = 0;
   int const d_bytes = p.warps_k * staged_bytes(p);
   bump.used = bump.used > d_bytes ? bump.used : d_bytes;
@@ -148,12 +176,13 @@ enum class Source : int {
 /// One operand as the kernel sees it. Strides are in bytes.
 struct GemmOperandArgs {
   TensorMap data_map;          // (k bytes, rows, batch), box (row_bytes, tile rows, 1)
-  TensorMap scale_map;         // kUe8m0 words, (rows, words, batch), box (tile rows, words of a stage, 1)
+  TensorMap scale_map;         // kUe8m0 words, (rows, words, batch), box (tile rows, words of a slot, 1)
   unsigned char const* data;   // [batch, rows, k] e4m3 or [batch, rows, k / 2] packed e2m1
   unsigned char const* scale;  // [batch, ceil(rows / gran_mn), ceil(k / gran_k)] values, bytes or words
   long long data_pitch, data_batch_stride;
   long long scale_row_stride, scale_k_stride, scale_batch_stride;
   Source data_source, scale_source;
+  unsigned scale_copy_bytes;  // of a slot, where a tensor map brings it
   int rows;
   int gran_mn_log2;  // 0 or 7: rows that share a scale
 };
@@ -171,7 +200,7 @@ enum class Loads : int {
 struct GemmArgs {
   // What the load warp reads before its first copy lies together.
   Loads loads;
-  unsigned stage_copy_bytes;  // of a stage, those that tensor maps bring
+  unsigned stage_copy_bytes;  // of a stage without scales, those that tensor maps bring
   int k;                      // elements, a multiple of 32
   int row_tiles, col_tiles;
   int splits;             // CTAs that share a tile along k: a cluster
@@ -185,7 +214,7 @@ struct GemmArgs {
   void const* c;                      // [batch, m, n] of d's type, or null
   long long d_pitch, d_batch_stride;  // elements
   long long c_pitch, c_batch_stride;  // elements
-  int paired_stores;                  // two neighbouring columns of d (and c) may be accessed as one
+  int quad_access;                    // four neighbouring columns of d (and c) may be accessed as one
 };
 
 /// Which tile a CTA works on. Tiles are visited in bands of kBand row tiles, so that CTAs that run together share operands.

@@ -96,7 +96,7 @@ struct MqaWork {
   int requests, rows;
   int keys;       // keys that exist; where they are in pages, the largest length
   int width;      // keys that a row may have
-  int unit_rows;  // rows of a unit
+  int unit_rows;  // rows of a unit, a power of two
   int units_per_request;
 };
 

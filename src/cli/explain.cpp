@@ -93,6 +93,11 @@ std::string stages_text(char const* operand, GemmPlan const& plan, int rows, int
                      plan.k_tiles, plan.k_tiles == 1 ? "" : "s", rows, row_bytes);
 }
 
+std::string slots_text(char const* operand, ScaleSlots const& slots) {
+  return fmt::format("scales of {}: {} slots of {} word{} a row, for {} k tile{}", operand, slots.slots,
+                     slots.words, slots.words == 1 ? "" : "s", slots.tiles, slots.tiles == 1 ? "" : "s");
+}
+
 void print_shared_memory(GemmPlan const& plan) {
   GemmSmemMap const map = smem_map(plan);
   Table table({{.title = "offset", .align = Table::Align::kRight},
@@ -105,12 +110,8 @@ void print_shared_memory(GemmPlan const& plan) {
   char const* const y = plan.swap ? "a" : "b";
   row(map.x, plan.stages * map.x_stage_bytes, stages_text(x, plan, plan.tile_rows, row_bytes(plan.x)));
   row(map.y, plan.stages * map.y_stage_bytes, stages_text(y, plan, plan.tile_cols, row_bytes(plan.y)));
-  row(map.scale_x, map.scale_y - map.scale_x,
-      fmt::format("scales of {}: {} words a row and stage", x,
-                  stage_scale_words(plan.x_scale, plan.x_gran_k, plan.k_tiles)));
-  row(map.scale_y, map.full - map.scale_y,
-      fmt::format("scales of {}: {} words a row and stage", y,
-                  stage_scale_words(plan.y_scale, plan.y_gran_k, plan.k_tiles)));
+  row(map.scale_x, x_scale_slots(plan).slots * x_scale_slots(plan).bytes, slots_text(x, x_scale_slots(plan)));
+  row(map.scale_y, y_scale_slots(plan).slots * y_scale_slots(plan).bytes, slots_text(y, y_scale_slots(plan)));
   row(map.full, 8 * plan.stages, "mbarriers: stage is full");
   row(map.empty, 8 * plan.stages, "mbarriers: stage is empty");
   std::fputs(table.text().c_str(), stdout);

@@ -203,24 +203,38 @@ TEST(Compile, RepresentativesOfOneTargetAsInTheSnapshot) {
   if (update) write_golden(golden);
 }
 
-TEST(Compile, EverythingForOneTargetAndAChangingPartOfTheRest) {
+class CompileEverything : public testing::TestWithParam<std::tuple<char const*, std::string>> {};
+
+/// All of NVRTC's kernels for sm_120a, and of the rest the part that the day has.
+TEST_P(CompileEverything, OrThisDaysPart) {
+  auto const& [kind, target] = GetParam();
+  Arch const& arch = arch_by_target(target);
   bool const all = option_flag(Option::kCompileAll);
+  bool const whole = all || (std::string_view(kind) == "nvrtc" && target == "sm_120a");
   std::uint64_t const part = rotation() % kPart;
-  for (char const* kind : {"nvrtc", "nvcc"}) {
-    for (Arch const& arch : all_archs()) {
-      auto const compiler = jit::make_compiler(kind, arch.target);
-      std::vector<Kernel> kernels = kernels_for(arch, all_gemm_plans(arch), all_mqa_plans(arch));
-      bool const whole = all || (std::string_view(kind) == "nvrtc" && arch.target == "sm_120a");
-      std::erase_if(kernels, [&](Kernel const& kernel) {
-        return !(whole && !kernel.grouped) && !all &&
-               text_hash(fmt::format("{} {} {}", kind, arch.target, kernel.request.name)) % kPart != part;
-      });
-      std::printf("%s %s: %zu kernels (%s)\n", kind, std::string(arch.target).c_str(), kernels.size(),
-                  whole ? "all but grouped" : fmt::format("part {} of {}", part, kPart).c_str());
-      compile_all(kernels, *compiler);
-    }
-  }
+  auto const compiler = jit::make_compiler(kind, target);
+  std::vector<Kernel> kernels = kernels_for(arch, all_gemm_plans(arch), all_mqa_plans(arch));
+  std::erase_if(kernels, [&](Kernel const& kernel) {
+    return !(whole && !kernel.grouped) && !all &&
+           text_hash(fmt::format("{} {} {}", kind, target, kernel.request.name)) % kPart != part;
+  });
+  std::printf("%s %s: %zu kernels (%s)\n", kind, target.c_str(), kernels.size(),
+              all     ? "all"
+              : whole ? "all but grouped"
+                      : fmt::format("part {} of {}", part, kPart).c_str());
+  compile_all(kernels, *compiler);
 }
+
+INSTANTIATE_TEST_SUITE_P(Compile, CompileEverything,
+                         testing::Combine(testing::Values("nvrtc", "nvcc"), testing::ValuesIn([] {
+                                            std::vector<std::string> targets;
+                                            for (Arch const& arch : all_archs())
+                                              targets.emplace_back(arch.target);
+                                            return targets;
+                                          }())),
+                         [](auto const& info) {
+                           return fmt::format("{}_{}", std::get<0>(info.param), std::get<1>(info.param));
+                         });
 
 TEST(Compile, EveryKernelIsInSomePart) {
   std::map<std::uint64_t, int> parts;

@@ -83,6 +83,8 @@ struct GemmMx {
   // What partial sums of moved e2m1 elements lack.
   static constexpr float kXFactor = kXForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
   static constexpr float kYFactor = kYForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
+  static constexpr ScaleSlots kXSlots = x_scale_slots(P);
+  static constexpr ScaleSlots kYSlots = y_scale_slots(P);
   static constexpr int kXRegisters = 4 * mmas_of(kXForm);  // of a k step's fragments
   static constexpr int kYRegisters = 2 * mmas_of(kYForm);
   static constexpr Dtype kXMma = kXForm == Fragment::kContainers ? Dtype::kE2m1 : Dtype::kE4m3;
@@ -211,10 +213,11 @@ struct GemmMx {
 
   // ---- load role ----
 
-  /// A stage's tiles and scales from k tile `k_tile` on; what lies past k arrives as zeros.
-  template <Loads kLoads, Dtype kType, ScaleKind kScale, int kGranK, int kTileRows>
+  /// A stage's tiles from k tile `k_tile` on, and the scales if they begin with it; what lies past k arrives as zeros.
+  template <Loads kLoads, Dtype kType, ScaleKind kScale, int kGranK, ScaleSlots kSlots, int kTileRows>
   __device__ static void load_operand(GemmOperandArgs const& operand, SmemAddr tile, SmemAddr scales,
-                                      SmemAddr full, int first_row, int k_tile, int batch, int k, int lane) {
+                                      bool with_scales, SmemAddr full, int first_row, int k_tile, int batch,
+                                      int k, int lane) {
     constexpr int kRowBytes = row_bytes(kType);
 #pragma unroll
     for (int t = 0; t < P.k_tiles; ++t) {
@@ -227,14 +230,23 @@ struct GemmMx {
                                               k * bits_of(kType) / 8, lane);
       }
     }
+    if (!with_scales) return;
+    int const word = static_cast<int>(static_cast<uint32>(k_tile) / kSlots.tiles) * kSlots.words;
     if (kLoads == Loads::kCopies || operand.scale_source == Source::kTma) {
-      int const word = kGranK == 128 ? static_cast<uint32>(k_tile) / 4 : k_tile;
       if (kLoads == Loads::kCopies || lane == 0)
         tma_load_3d(scales, &operand.scale_map, first_row, word, batch, full);
     } else {
-      load_scales<kScale, kGranK, kTileRows, P.k_tiles, kLoads == Loads::kAny>(
-          scales, operand, first_row, k_tile, batch, (k + kGranK - 1) / kGranK, lane);
+      load_scales<kScale, kSlots, kTileRows, kLoads == Loads::kAny>(scales, operand, first_row, word, batch,
+                                                                    (k + kGranK - 1) / kGranK, lane);
     }
+  }
+
+  /// The slot of `scales` with k tile `k_tile` of a product that begins with `first_k_tile`.
+  template <ScaleSlots kSlots>
+  __device__ static SmemAddr slot_at(SmemAddr scales, int first_k_tile, int k_tile) {
+    uint32 const slot =
+        static_cast<uint32>(k_tile) / kSlots.tiles - static_cast<uint32>(first_k_tile) / kSlots.tiles;
+    return scales + slot % kSlots.slots * kSlots.bytes;
   }
 
   /// Fills the stages of one product: kCopies by one lane alone, else by the whole warp.
@@ -245,14 +257,21 @@ struct GemmMx {
     for (int i = 0; i < work.num_k_tiles; i += P.k_tiles, at.advance()) {
       SmemAddr const full = smem + kSmem.full + 8 * at.stage;
       mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
-      if (kLoads == Loads::kCopies || lane == 0) mbarrier_arrive_expect_tx(full, args.stage_copy_bytes);
       int const k_tile = work.first_k_tile + i;
-      load_operand<kLoads, P.x, P.x_scale, P.x_gran_k, P.tile_rows>(
+      bool const with_x = i == 0 || static_cast<uint32>(k_tile) % kXSlots.tiles == 0;
+      bool const with_y = i == 0 || static_cast<uint32>(k_tile) % kYSlots.tiles == 0;
+      if (kLoads == Loads::kCopies || lane == 0) {
+        mbarrier_arrive_expect_tx(full, args.stage_copy_bytes + (with_x ? args.x.scale_copy_bytes : 0) +
+                                            (with_y ? args.y.scale_copy_bytes : 0));
+      }
+      load_operand<kLoads, P.x, P.x_scale, P.x_gran_k, kXSlots, P.tile_rows>(
           args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
-          smem + kSmem.scale_x + at.stage * kScaleXPitch, full, work.row, k_tile, x_batch, args.k, lane);
-      load_operand<kLoads, P.y, P.y_scale, P.y_gran_k, P.tile_cols>(
+          slot_at<kXSlots>(smem + kSmem.scale_x, work.first_k_tile, k_tile), with_x, full, work.row, k_tile,
+          x_batch, args.k, lane);
+      load_operand<kLoads, P.y, P.y_scale, P.y_gran_k, kYSlots, P.tile_cols>(
           args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
-          smem + kSmem.scale_y + at.stage * kScaleYPitch, full, work.col, k_tile, y_batch, args.k, lane);
+          slot_at<kYSlots>(smem + kSmem.scale_y, work.first_k_tile, k_tile), with_y, full, work.col, k_tile,
+          y_batch, args.k, lane);
       if (kLoads != Loads::kCopies) cp_async_mbarrier_arrive(full);
       if (kLoads == Loads::kAny) mbarrier_arrive(full);
     }
@@ -288,15 +307,13 @@ struct GemmMx {
 
   // ---- math role ----
 
-  static constexpr int kScaleXPitch = static_cast<int>(align_up(kSmem.scale_x_stage_bytes, 128));
-  static constexpr int kScaleYPitch = static_cast<int>(align_up(kSmem.scale_y_stage_bytes, 128));
-
-  // From one k tile of a stage to the next; a word of exponents for each 128 elements of k serves all of them.
-  static constexpr int tile_pitch(ScaleKind kind, int gran_k, int rows) {
-    return kind == ScaleKind::kUe8m0 && gran_k == 128 ? 0 : 4 * rows * scale_words(kind, gran_k);
+  /// The scales of one k tile.
+  template <ScaleSlots kSlots>
+  __device__ static SmemAddr scales_of(SmemAddr scales, int first_k_tile, int k_tile) {
+    constexpr int kTileWords = kSlots.words / kSlots.tiles;  // 0: a word serves all
+    int const in_slot = static_cast<uint32>(k_tile) % kSlots.tiles;
+    return slot_at<kSlots>(scales, first_k_tile, k_tile) + in_slot * kTileWords * 4 * kSlots.pitch;
   }
-  static constexpr int kScaleXTile = tile_pitch(P.x_scale, P.x_gran_k, P.tile_rows);
-  static constexpr int kScaleYTile = tile_pitch(P.y_scale, P.y_gran_k, P.tile_cols);
 
   /// A warp's share of the tile, and its group along k.
   struct Share {
@@ -318,8 +335,8 @@ struct GemmMx {
     int const left = static_cast<int>(static_cast<uint32>(args.k) / kStepK) - 4 * k_tile;
     return {.x = smem + kSmem.x + stage * kSmem.x_stage_bytes + tile * kSmem.x_tile_bytes,
             .y = smem + kSmem.y + stage * kSmem.y_stage_bytes + tile * kSmem.y_tile_bytes,
-            .scale_x = smem + kSmem.scale_x + stage * kScaleXPitch + tile * kScaleXTile,
-            .scale_y = smem + kSmem.scale_y + stage * kScaleYPitch + tile * kScaleYTile,
+            .scale_x = scales_of<kXSlots>(smem + kSmem.scale_x, work.first_k_tile, k_tile),
+            .scale_y = scales_of<kYSlots>(smem + kSmem.scale_y, work.first_k_tile, k_tile),
             .k_tile = k_tile,
             .steps = left < 4 ? left : 4,
             .row = share.row,
@@ -357,7 +374,7 @@ struct GemmMx {
   static constexpr int kYWords = (kYTiles + 3) / 4;
 
   /// One row's scales of this stage as exponent bytes per k step. FP32 scales clear `powers` if one is more than its exponent.
-  template <ScaleKind kKind, int kGranK, int kTileRows>
+  template <ScaleKind kKind, int kGranK, int kPitch>
   __device__ static uint32 exponent_word(SmemAddr scales, int row, Stage const& stage, bool& powers) {
     if constexpr (kKind == ScaleKind::kUe8m0) {
       return step_scales<kGranK>(load_shared_u32(scales + 4 * row), stage.k_tile, stage.steps);
@@ -365,7 +382,7 @@ struct GemmMx {
       uint32 word = 0;
 #pragma unroll
       for (int group = 0; group < kTileK / kGranK; ++group) {
-        uint32 const value = load_shared_u32(scales + 4 * (group * kTileRows + row));
+        uint32 const value = load_shared_u32(scales + 4 * (group * kPitch + row));
         bool const inside = kGranK == 128 || group < stage.steps;
         if (inside && !is_plain_power_of_two(value)) powers = false;
         word |= (inside ? exponent_byte(value) : 0x7fu) << (8 * group);
@@ -386,14 +403,14 @@ struct GemmMx {
 #pragma unroll
     for (int i = 0; i < kXWords; ++i) {
       int const tile = kXTiles == 1 ? 0 : 2 * i + t / 2;
-      words.x[i] = exponent_word<P.x_scale, P.x_gran_k, P.tile_rows>(
+      words.x[i] = exponent_word<P.x_scale, P.x_gran_k, kXSlots.pitch>(
           stage.scale_x, stage.row + 16 * tile + g + 8 * (t % 2), stage, powers);
     }
 #pragma unroll
     for (int j = 0; j < kYWords; ++j) {
       int const tile = kYTiles < 4 ? t % kYTiles : 4 * j + t;
-      words.y[j] = exponent_word<P.y_scale, P.y_gran_k, P.tile_cols>(stage.scale_y, stage.col + 8 * tile + g,
-                                                                     stage, powers);
+      words.y[j] = exponent_word<P.y_scale, P.y_gran_k, kYSlots.pitch>(
+          stage.scale_y, stage.col + 8 * tile + g, stage, powers);
     }
     if constexpr (kAllInside) {
       return true;
@@ -460,12 +477,12 @@ struct GemmMx {
   }
 
   // The scale of one row (or column) for one group of k: the bits of an FP32 value, or a UE8M0 byte.
-  template <ScaleKind kKind, int kGranK, int kTileRows>
+  template <ScaleKind kKind, int kGranK, int kPitch>
   __device__ static uint32 outside_scale(SmemAddr scales, int row, int group, Stage const& stage) {
     constexpr int kStepsPerGroup = 4 / kGroups;
     int const step = group * kStepsPerGroup;
     if constexpr (kKind == ScaleKind::kF32) {
-      uint32 const value = load_shared_u32(scales + 4 * (kGranK == 128 ? row : step * kTileRows + row));
+      uint32 const value = load_shared_u32(scales + 4 * (kGranK == 128 ? row : step * kPitch + row));
       return step < stage.steps ? value : 0x3f800000u;
     } else {
       return step_scales<kGranK>(load_shared_u32(scales + 4 * row), stage.k_tile, stage.steps) >> (8 * step) &
@@ -692,8 +709,8 @@ struct GemmMx {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       if constexpr (!kXInside) {
-        scale_x[half] = outside_scale<P.x_scale, P.x_gran_k, P.tile_rows>(stage.scale_x, row + g + 8 * half,
-                                                                          group, stage);
+        scale_x[half] = outside_scale<P.x_scale, P.x_gran_k, kXSlots.pitch>(stage.scale_x, row + g + 8 * half,
+                                                                            group, stage);
       }
     }
 #pragma unroll
@@ -702,7 +719,7 @@ struct GemmMx {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         if constexpr (!kYInside) {
-          scale_y[half] = outside_scale<P.y_scale, P.y_gran_k, P.tile_cols>(
+          scale_y[half] = outside_scale<P.y_scale, P.y_gran_k, kYSlots.pitch>(
               stage.scale_y, stage.col + 8 * j + 2 * t + half, group, stage);
         }
       }

@@ -71,15 +71,21 @@ struct MqaLogits {
     }
     grid_dependency_wait();
     grid_launch_dependents();
-    uint32 clipped = 0;
-    MqaShare const share = mqa_find_share<P.paged>(args.work, P.tile, smem + kSmem.share, blockIdx.x,
-                                                   gridDim.x, blockIdx.x == 0 ? &clipped : nullptr);
+    uint32 clipped;
+    MqaShare const share = mqa_find_share<P.paged>(args.work, P.query_warps, P.tile, smem + kSmem.share,
+                                                   blockIdx.x, gridDim.x, clipped);
     if (blockIdx.x == 0) note(args, Note::kClippedKeys, clipped);
     if (threadIdx.x / 32 >= kMqaMathWarps) {
-      registers_decrease<Math::Mma::kF16 ? 24 : 72>();
-      if (threadIdx.x / 32 == kMqaMathWarps && share.count > 0) load_role(args, smem, share);
+      registers_decrease<Math::Mma::kF16 ? 40 : 72>();
+      if (threadIdx.x / 32 == kMqaMathWarps && share.count > 0) {
+        if (args.key_copies && args.query_copies) {
+          load_role<true>(args, smem, share);
+        } else {
+          load_role<false>(args, smem, share);
+        }
+      }
     } else {
-      registers_increase<Math::Mma::kF16 ? 240 : 216>();
+      registers_increase<Math::Mma::kF16 ? 232 : 216>();
       if (share.count > 0) math_role(args, smem);
       if (args.fill) fill_outside(args);
     }
@@ -103,30 +109,31 @@ struct MqaLogits {
     uint32 cur, next;
   };
 
-  /// The first unit from `from` on that has tiles. Lengths that change while the kernel runs may leave none: then the last one, and
-  /// one tile, so that the share comes to its end.
+  /// The first unit from `from` on that has tiles. Lengths that change while the kernel runs may leave none: then one of the last ones,
+  /// and one tile, so that the share comes to its end.
   __device__ static Unit open_unit(MqaArgs const& args, int from, int lane) {
     MqaWork const& work = args.work;
     int const units = work.requests * work.units_per_request;
-    Unit unit{.index = units - 1, .batch = -2};
-    for (int base = from; base < units; base += 32) {
-      int const mine = base + lane;
-      bool const has = mine < units && mqa_tiles(mqa_unit_range<P.paged>(work, mine, nullptr), P.tile) > 0;
-      uint32 const found = minimum_over_lanes(has ? mine : 0x7fffffff);
-      if (found != 0x7fffffff) {
-        unit.index = found;
-        break;
-      }
+    constexpr int kStep = 32 / P.query_warps;  // units of a batch
+    uint32 clipped = 0;
+    int base = from < units ? from : units - 1;
+    int leader = 0;  // the first lane of the unit's rows
+    MqaBatch batch;
+#pragma unroll 1
+    for (;; base += kStep) {
+      batch = mqa_batch<P.paged>(work, P.query_warps, base, units, lane, clipped);
+      uint32 const found = minimum_over_lanes(batch.unit.hi > 0 ? lane : 32);
+      if (found < 32) leader = found;
+      if (found < 32 || base + kStep >= units) break;
     }
+    Unit unit{.index = base + leader / P.query_warps, .batch = -2};
     unit.request = unit.index / work.units_per_request;
-    unit.first = (unit.index - unit.request * work.units_per_request) * work.unit_rows;
-    unit.count = work.rows - unit.first < work.unit_rows ? work.rows - unit.first : work.unit_rows;
-    bool clipped;
-    unit.mine = {0, 0};
-    if (lane < unit.count) unit.mine = mqa_row_range<P.paged>(work, unit.request, unit.first + lane, clipped);
-    uint32 const lo = minimum_over_lanes(unit.mine.hi == 0 ? 0x7fffffff : unit.mine.lo);
-    unit.range.hi = 0x7fffffff - minimum_over_lanes(0x7fffffff - unit.mine.hi);
-    unit.range.lo = unit.range.hi == 0 ? 0 : lo & ~3u;
+    unit.first = (unit.index - unit.request * work.units_per_request) * P.query_warps;
+    unit.count = work.rows - unit.first < P.query_warps ? work.rows - unit.first : P.query_warps;
+    int const lo = shuffle(batch.row.lo, leader + lane), hi = shuffle(batch.row.hi, leader + lane);
+    unit.mine = lane < unit.count ? MqaRange{lo, hi} : MqaRange{0, 0};
+    unit.range = {static_cast<int>(shuffle(batch.unit.lo, leader)),
+                  static_cast<int>(shuffle(batch.unit.hi, leader))};
     int const tiles = mqa_tiles(unit.range, P.tile);
     unit.tiles = tiles > 0 ? tiles : 1;
     return unit;
@@ -180,9 +187,11 @@ struct MqaLogits {
     }
   }
 
+  /// kCopies: nothing comes byte by byte.
+  template <bool kCopies>
   __device__ static void load_role(MqaArgs const& args, SmemAddr smem, MqaShare const& share) {
     int const lane = lane_id();
-    bool const every_writer = every_writer_arrives(args);
+    bool const every_writer = kCopies ? P.every_reader_arrives : every_writer_arrives(args);
     if (lane == 0 && args.key_copies) {
       prefetch_tensor_map(&args.key_map);
       prefetch_tensor_map(&args.scale_map);
@@ -204,14 +213,14 @@ struct MqaLogits {
       Stage const stage = stage_at(smem, at.stage);
       mbarrier_wait(smem + kSmem.empty + 8 * at.stage, at.phase ^ 1);
       if (loaded_rows < unit.count) {
-        load_queries(args, unit, loaded_rows, stage, lane);
+        load_queries<kCopies>(args, unit, loaded_rows, stage, lane);
         loaded_rows += kStageRows;
       } else {
         Pages pages{.present = 1};
         if constexpr (P.paged) pages = find_pages(args, unit, tile, lane, missing);
         int const first = unit.range.lo + tile * P.tile;
         set_header(stage, left == 1 ? kMqaLast : 0, first, pages.present, lane);
-        if (args.key_copies) {
+        if (kCopies || args.key_copies) {
           if (lane == 0) copy_tile(args, pages, first, stage);
         } else {
           load_tile_by_bytes(args, pages, first, stage, lane);
@@ -229,6 +238,7 @@ struct MqaLogits {
   }
 
   /// Queries and weights of up to kStageRows rows, from row `from` of the unit on.
+  template <bool kCopies>
   __device__ static void load_queries(MqaArgs const& args, Unit const& unit, int from, Stage const& stage,
                                       int lane) {
     int const line = unit.request * args.work.rows + unit.first + from;
@@ -239,7 +249,8 @@ struct MqaLogits {
       store_shared_u32(stage.header + (20 + 8 * lane), unit.mine.hi);
     }
     warp_sync();  // lane 0 arrives for all
-    if (!args.query_copies) {
+    if (!kCopies && !args.query_copies) {
+#pragma unroll 1
       for (int row = 0; row < rows; ++row) load_query_by_bytes(args, unit, from + row, row, stage, lane);
       if (lane == 0) mbarrier_arrive(stage.full);
     } else if (lane == 0) {  // rows past the unit's last one come along and are not used
@@ -292,11 +303,13 @@ struct MqaLogits {
       } else if (args.work.keys - first < P.page) {
         count = args.work.keys - first;
       }
+#pragma unroll 1
       for (int word = lane; word < P.page * kRowWords; word += 32) {
         int const row = word / kRowWords, byte = word % kRowWords * 4;
         store_shared_u32(stage.keys + (swizzled_chunk<P.head_dim>(i * P.page + row, byte / 16) + byte % 16),
                          row < count ? word_at(from + row * pitch + byte) : 0);
       }
+#pragma unroll 1
       for (int row = lane; row < P.page; row += 32) {
         store_shared_u32(stage.scales + 4 * (i * P.page + row),
                          row < count ? word_at(scales_from + 4 * row) : 0);
@@ -312,11 +325,13 @@ struct MqaLogits {
     unsigned char const* const q =
         args.q + unit.request * args.q_request_stride + (unit.first + row) * args.q_row_stride;
     unsigned char const* const weights = args.weights + line * args.weights_pitch;
+#pragma unroll 1
     for (int word = lane; word < P.heads * kRowWords; word += 32) {
       int const head = word / kRowWords, byte = word % kRowWords * 4;
       store_shared_u32(stage.keys + (swizzled_chunk<P.head_dim>(to * P.heads + head, byte / 16) + byte % 16),
                        head < args.heads ? word_at(q + head * args.q_head_stride + byte) : 0);
     }
+#pragma unroll 1
     for (int head = lane; head < P.heads; head += 32)
       store_shared_u32(stage.scales + 4 * (to * P.heads + head),
                        head < args.heads ? word_at(weights + 4 * head) : 0);
@@ -383,7 +398,7 @@ struct MqaLogits {
   /// -inf to all columns outside of a row's keys, row by row; without compression.
   __device__ static void fill_outside(MqaArgs const& args) {
     int64 const rows = static_cast<int64>(args.work.requests) * args.work.rows;
-    for (int64 line = blockIdx.x; line < rows; line += gridDim.x) {
+    for (int64 line = blockIdx.x; line < rows; line += grid_size_x()) {
       bool clipped;
       MqaRange const range = mqa_row_range<P.paged>(args.work, 0, static_cast<int>(line), clipped);
       float* const out = args.logits + line * args.logits_pitch;

@@ -14,8 +14,9 @@ struct MqaSchedule {
     grid_dependency_wait();
     grid_launch_dependents();
     int const index = blockIdx.x, shares = gridDim.x - 1;
-    MqaShare const share =
-        mqa_find_share<true>(args.work, args.tile, smem_addr(smem_bytes), index, shares, nullptr);
+    uint32 clipped;
+    MqaShare const share = mqa_find_share<true>(args.work, args.work.unit_rows, args.tile,
+                                                smem_addr(smem_bytes), index, shares, clipped);
     if (threadIdx.x == 0) {
       store_global_u32(args.schedule + 2 * index, share.unit);
       store_global_u32(args.schedule + 2 * index + 1, share.tile);

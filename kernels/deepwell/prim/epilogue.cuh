@@ -116,12 +116,24 @@ struct Epilogue {
     }
   }
 
-  /// Two neighbouring columns of d at a multiple of two elements.
-  __device__ static void store_pair(void* base, int64 at, float first, float second) {
+  // Four neighbouring columns at a multiple of four elements.
+  __device__ static void load_quad(float (&value)[4], void const* base, int64 at) {
     if constexpr (kBf16) {
-      *reinterpret_cast<uint32*>(static_cast<uint16*>(base) + at) = cvt_bf16x2(first, second);
+      uint2 const words = *reinterpret_cast<uint2 const*>(static_cast<uint16 const*>(base) + at);
+      value[0] = bits_to_f32(words.x << 16);
+      value[1] = bits_to_f32(words.x & 0xffff0000u);
+      value[2] = bits_to_f32(words.y << 16);
+      value[3] = bits_to_f32(words.y & 0xffff0000u);
     } else {
-      *reinterpret_cast<float2*>(static_cast<float*>(base) + at) = float2{first, second};
+      load_global_f32x4(value, static_cast<float const*>(base) + at);
+    }
+  }
+  __device__ static void store_quad(void* base, int64 at, float const (&value)[4]) {
+    if constexpr (kBf16) {
+      *reinterpret_cast<uint2*>(static_cast<uint16*>(base) + at) =
+          uint2{cvt_bf16x2(value[0], value[1]), cvt_bf16x2(value[2], value[3])};
+    } else {
+      store_global_f32x4(static_cast<float*>(base) + at, value);
     }
   }
 
@@ -137,6 +149,7 @@ struct Epilogue {
       if constexpr (P.grouping == Grouping::kContiguous) {
         if (load_shared_u32(place.owners + 4 * row) != place.group) continue;
       }
+      bool const as_quad = args.quad_access && col + 4 <= place.cols_left;
       float sum[4];
       if (args.splits > 1) {
         sum_parts(sum, tile, quad, args.splits);
@@ -146,18 +159,24 @@ struct Epilogue {
       int64 const d_at = place.batch * args.d_batch_stride + (place.m + row) * args.d_pitch + place.n + col;
       if (args.c != nullptr) {
         int64 const c_at = place.batch * args.c_batch_stride + (place.m + row) * args.c_pitch + place.n + col;
+        float c[4] = {};
+        if (as_quad) {
+          load_quad(c, args.c, c_at);
+        } else {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            if (col + e < place.cols_left) c[e] = load_element(args.c, c_at + e);
+          }
+        }
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sum[e] += c[e];
+      }
+      if (as_quad) {
+        store_quad(args.d, d_at, sum);
+      } else {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (col + e < place.cols_left) sum[e] += load_element(args.c, c_at + e);
-        }
-      }
-#pragma unroll
-      for (int e = 0; e < 4; e += 2) {
-        if (args.paired_stores && col + e + 1 < place.cols_left) {
-          store_pair(args.d, d_at + e, sum[e], sum[e + 1]);
-        } else {
           if (col + e < place.cols_left) store_element(args.d, d_at + e, sum[e]);
-          if (col + e + 1 < place.cols_left) store_element(args.d, d_at + e + 1, sum[e + 1]);
         }
       }
     }

@@ -31,23 +31,26 @@ __device__ __forceinline__ void load_tile_plain(SmemAddr tile, GemmOperandArgs c
   }
 }
 
-/// Brings the scales of `kTileRows` rows for a stage of kTiles k tiles: [stage_scale_words][kTileRows] words. `k_groups` counts the operand's scales
-/// along k. Returns through the barrier protocol of the caller: words by cp.async, bytes by plain stores.
-template <ScaleKind kKind, int kGranK, int kTileRows, int kTiles, bool kBytes>
+/// Brings the scales of `kTileRows` rows to a slot, those of the k tiles that it serves from its `first_word`th word of the operand
+/// on. `k_groups` counts the operand's scales along k. Returns through the barrier protocol of the caller: words by cp.async, bytes by
+/// plain stores.
+template <ScaleKind kKind, ScaleSlots kSlots, int kTileRows, bool kBytes>
 __device__ __forceinline__ void load_scales(SmemAddr to, GemmOperandArgs const& operand, int first_row,
-                                            int k_tile, int batch, int k_groups, int lane) {
+                                            int first_word, int batch, int k_groups, int lane) {
   unsigned char const* const base = operand.scale + batch * operand.scale_batch_stride;
-  constexpr int kWords = stage_scale_words(kKind, kGranK, kTiles);
-  for (int i = lane; i < kTileRows * kWords; i += 32) {
-    int const in_tile = i % kTileRows;
+  // Neighbouring lanes fetch what lies together.
+  bool const along_k = kKind == ScaleKind::kF32 && operand.scale_k_stride == 4;
+#pragma unroll 1
+  for (int i = lane; i < kTileRows * kSlots.words; i += 32) {
+    int const in_tile = along_k ? i / kSlots.words : i % kTileRows;
+    int const in_slot = along_k ? i % kSlots.words : i / kTileRows;
     int const row = first_row + in_tile < operand.rows ? first_row + in_tile : operand.rows - 1;
     unsigned char const* const from = base + (row >> operand.gran_mn_log2) * operand.scale_row_stride;
-    SmemAddr const at = to + i * 4;
+    SmemAddr const at = to + 4 * (in_slot * kSlots.pitch + in_tile);
+    int const word = first_word + in_slot;
     if constexpr (kKind == ScaleKind::kF32) {
-      int const group = (kGranK == 128 ? k_tile : 4 * k_tile) + i / kTileRows;
-      if (group < k_groups) cp_async_4(at, from + group * operand.scale_k_stride);
+      if (word < k_groups) cp_async_4(at, from + word * operand.scale_k_stride);
     } else {
-      int const word = (kGranK == 128 ? k_tile / 4 : k_tile) + i / kTileRows;
       if (!kBytes || operand.scale_source == Source::kWords) {
         if (4 * word < k_groups) cp_async_4(at, from + word * operand.scale_k_stride);
       } else {

@@ -4,6 +4,7 @@
 
 #include "deepwell/mqa_logits.h"
 #include "deepwell/ptx/memory.cuh"
+#include "deepwell/ptx/reduce.cuh"
 #include "deepwell/ptx/sync.cuh"
 #include "deepwell/ptx/warp.cuh"
 
@@ -33,24 +34,37 @@ __device__ __forceinline__ MqaRange mqa_row_range(MqaWork const& work, int reque
   return {lo, hi};
 }
 
-/// All keys that rows of a unit see, as one range that begins at a multiple of four: their scales are copied from there.
+/// What rows of consecutive units see: lane l has row l % unit_rows of unit `first` + l / unit_rows, nothing where there is none.
+struct MqaBatch {
+  MqaRange row;
+  // All keys that rows of the lane's unit see, as one range that begins at a multiple of four: their scales are copied from there.
+  MqaRange unit;
+};
+
+/// For units first <= u < `end`, by a warp. Neighbouring lanes read what lies together. `unit_rows` is the work's; adds clipped rows to
+/// `clipped_rows`.
 template <bool kPaged>
-__device__ __forceinline__ MqaRange mqa_unit_range(MqaWork const& work, int unit, uint32* clipped_rows) {
+__device__ __forceinline__ MqaBatch mqa_batch(MqaWork const& work, int unit_rows, int first, int end,
+                                              int lane, uint32& clipped_rows) {
+  int const unit = first + lane / unit_rows;
   int const request = unit / work.units_per_request;
-  int const first = (unit - request * work.units_per_request) * work.unit_rows;
-  int const count = work.rows - first < work.unit_rows ? work.rows - first : work.unit_rows;
-  MqaRange all{0, 0};
-#pragma unroll 4
-  for (int i = 0; i < count; ++i) {
-    bool clipped;
-    MqaRange const row = mqa_row_range<kPaged>(work, request, first + i, clipped);
-    if (clipped_rows != nullptr && clipped) ++*clipped_rows;
-    if (row.hi == 0) continue;
-    all.lo = all.hi == 0 || row.lo < all.lo ? row.lo : all.lo;
-    all.hi = row.hi > all.hi ? row.hi : all.hi;
+  int const row = (unit - request * work.units_per_request) * unit_rows + (lane & (unit_rows - 1));
+  MqaBatch batch{};
+  bool clipped = false;
+  if (unit < end && row < work.rows) batch.row = mqa_row_range<kPaged>(work, request, row, clipped);
+  clipped_rows += clipped ? 1 : 0;
+  int lo = batch.row.hi == 0 ? 0x7fffffff : batch.row.lo;
+  int hi = batch.row.hi;
+#pragma unroll
+  for (int step = 1; step < kMqaMathWarps; step *= 2) {  // the most rows of a unit
+    if (step >= unit_rows) break;
+    int const other_lo = shuffle(lo, lane ^ step);
+    int const other_hi = shuffle(hi, lane ^ step);
+    lo = other_lo < lo ? other_lo : lo;
+    hi = other_hi > hi ? other_hi : hi;
   }
-  all.lo &= ~3;
-  return all;
+  batch.unit = {hi == 0 ? 0 : lo & ~3, hi};
+  return batch;
 }
 
 __device__ __forceinline__ int mqa_tiles(MqaRange range, int tile) {
@@ -64,11 +78,10 @@ struct MqaShare {
 };
 
 /// The sum over this lane and those below it.
-__device__ __forceinline__ uint64 mqa_prefix_over_lanes(uint64 value, int lane) {
+__device__ __forceinline__ uint32 mqa_prefix_over_lanes(uint32 value, int lane) {
   auto const add = [&]<int kDelta>() {
-    uint32 const low = shuffle_up<kDelta>(static_cast<uint32>(value));
-    uint32 const high = shuffle_up<kDelta>(static_cast<uint32>(value >> 32));
-    if (lane >= kDelta) value += static_cast<uint64>(high) << 32 | low;
+    uint32 const below = shuffle_up<kDelta>(value);
+    if (lane >= kDelta) value += below;
   };
   add.template operator()<1>();
   add.template operator()<2>();
@@ -78,30 +91,41 @@ __device__ __forceinline__ uint64 mqa_prefix_over_lanes(uint64 value, int lane) 
   return value;
 }
 
-/// Share `index` of `shares` equal ones, found by all kMqaThreads threads of the CTA: each adds up the tiles of some consecutive
-/// units. `scratch` is an MqaShareScratch in shared memory; two barriers. `clipped_rows`: null, or where clipped rows are counted.
+/// The tiles of a batch's units, each at the first of its lanes.
+__device__ __forceinline__ uint32 mqa_tiles_of_batch(MqaBatch const& batch, int unit_rows, int tile_keys,
+                                                     int lane) {
+  return (lane & (unit_rows - 1)) == 0 ? mqa_tiles(batch.unit, tile_keys) : 0;
+}
+
+/// Share `index` of `shares` equal ones, found by all kMqaThreads threads of the CTA: each warp adds up the tiles of some consecutive
+/// units. `scratch` is an MqaShareScratch in shared memory; two barriers. `clipped_rows`: set to how many rows the lane saw clipped.
 template <bool kPaged>
-__device__ MqaShare mqa_find_share(MqaWork const& work, int tile_keys, SmemAddr scratch, int index,
-                                   int shares, uint32* clipped_rows) {
+__device__ __forceinline__ MqaShare mqa_find_share(MqaWork const& work, int unit_rows, int tile_keys,
+                                                   SmemAddr scratch, int index, int shares,
+                                                   uint32& clipped_rows) {
   constexpr int kWarps = kMqaThreads / 32;
   int const thread = threadIdx.x;
   int const lane = lane_id();
   int const units = work.requests * work.units_per_request;
-  int const each = units / kMqaThreads + (units % kMqaThreads != 0 ? 1 : 0);
-  int64 const begin = static_cast<int64>(thread) * each;
+  int const step = 32 / unit_rows;  // units of a batch
+  int const each = (units / kWarps + (units % kWarps != 0 ? 1 : 0) + step - 1) / step * step;
+  int64 const begin = static_cast<int64>(thread / 32) * each;
   int const first = begin < units ? static_cast<int>(begin) : units;
   int const last = begin + each < units ? static_cast<int>(begin + each) : units;
-  uint64 mine = 0;
-  for (int unit = first; unit < last; ++unit)
-    mine += mqa_tiles(mqa_unit_range<kPaged>(work, unit, clipped_rows), tile_keys);
-  uint64 const inside = mqa_prefix_over_lanes(mine, lane);
-  if (lane == 31) store_shared_u64(scratch + 8 * (thread / 32), inside);
+  uint64 mine = 0;  // the warp's
+  clipped_rows = 0;
+#pragma unroll 2
+  for (int unit = first; unit < last; unit += step) {
+    MqaBatch const batch = mqa_batch<kPaged>(work, unit_rows, unit, last, lane, clipped_rows);
+    mine += sum_over_lanes(mqa_tiles_of_batch(batch, unit_rows, tile_keys, lane));
+  }
+  if (lane == 0) store_shared_u64(scratch + 8 * (thread / 32), mine);
   if (thread == 0) {
     store_shared_u32(scratch + 8 * kWarps, units);
     store_shared_u32(scratch + (8 * kWarps + 4), 0);
   }
   barrier_sync(0, kMqaThreads);
-  uint64 before = inside - mine, total = 0;
+  uint64 before = 0, total = 0;
 #pragma unroll
   for (int warp = 0; warp < kWarps; ++warp) {
     uint64 const sum = load_shared_u64(scratch + 8 * warp);
@@ -110,15 +134,21 @@ __device__ MqaShare mqa_find_share(MqaWork const& work, int tile_keys, SmemAddr 
   }
   uint64 const from = total * index / shares, to = total * (index + 1) / shares;
   if (before <= from && from < before + mine) {
-    int tile = static_cast<int>(from - before);
-    int unit = first;
-    for (;; ++unit) {
-      int const tiles = mqa_tiles(mqa_unit_range<kPaged>(work, unit, nullptr), tile_keys);
-      if (tile < tiles || unit + 1 >= last) break;
-      tile -= tiles;
+    uint64 left = from - before;
+    uint32 again = 0;
+#pragma unroll 1
+    for (int unit = first; unit < last; unit += step) {
+      MqaBatch const batch = mqa_batch<kPaged>(work, unit_rows, unit, last, lane, again);
+      uint32 const tiles = mqa_tiles_of_batch(batch, unit_rows, tile_keys, lane);
+      uint32 const inside = mqa_prefix_over_lanes(tiles, lane);
+      if (left < inside && inside - tiles <= left) {
+        store_shared_u32(scratch + 8 * kWarps, unit + lane / unit_rows);
+        store_shared_u32(scratch + (8 * kWarps + 4), static_cast<uint32>(left) - (inside - tiles));
+      }
+      uint32 const sum = shuffle(inside, 31);
+      if (left < sum) break;
+      left -= sum;
     }
-    store_shared_u32(scratch + 8 * kWarps, unit);
-    store_shared_u32(scratch + (8 * kWarps + 4), tile);
   }
   barrier_sync(0, kMqaThreads);
   return {.unit = static_cast<int>(load_shared_u32(scratch + 8 * kWarps)),

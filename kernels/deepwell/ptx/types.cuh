@@ -29,4 +29,11 @@ __device__ __forceinline__ int lane_id() {
   return lane;
 }
 
+/// CTAs of the grid along x (PTX ISA 10, %nctaid), read anew by each call: where registers are short, gridDim.x would be kept in one.
+__device__ __forceinline__ int grid_size_x() {
+  int size;
+  asm volatile("mov.u32 %0, %%nctaid.x;" : "=r"(size));
+  return size;
+}
+
 }  // namespace deepwell

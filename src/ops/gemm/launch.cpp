@@ -14,7 +14,7 @@ struct Side {
   std::int64_t rows;
   int tile_rows;
   std::int64_t k, batch;
-  int k_tiles;
+  ScaleSlots slots;
 };
 
 TensorMapSpec data_map(Side const& side) {
@@ -49,8 +49,7 @@ TensorMapSpec scale_map(Side const& side) {
   std::int64_t const column = align_up(4 * side.rows, 16);
   spec.strides_bytes = {static_cast<std::uint64_t>(words > 1 ? scale.k_stride : column),
                         static_cast<std::uint64_t>(side.batch > 1 ? scale.batch_stride : column)};
-  int const box_words = stage_scale_words(scale.kind, scale.gran.k, side.k_tiles);
-  spec.box = {static_cast<std::uint32_t>(side.tile_rows), static_cast<std::uint32_t>(box_words), 1};
+  spec.box = {static_cast<std::uint32_t>(side.tile_rows), static_cast<std::uint32_t>(side.slots.words), 1};
   return spec;
 }
 
@@ -96,7 +95,10 @@ GemmOperandArgs operand_args(Backend& backend, Side const& side) {
   args.rows = static_cast<int>(side.rows);
   args.gran_mn_log2 = scale.gran.mn == 128 ? 7 : 0;
   if (args.data_source == Source::kTma) args.data_map = backend.encode(data_map(side));
-  if (args.scale_source == Source::kTma) args.scale_map = backend.encode(scale_map(side));
+  if (args.scale_source == Source::kTma) {
+    args.scale_map = backend.encode(scale_map(side));
+    args.scale_copy_bytes = static_cast<unsigned>(4 * side.tile_rows * side.slots.words);
+  }
   return args;
 }
 
@@ -104,24 +106,24 @@ GemmOperandArgs operand_args(Backend& backend, Side const& side) {
 void add_loads(GemmArgs& args, GemmPlan const& plan) {
   GemmSmemMap const map = smem_map(plan);
   args.loads = Loads::kCopies;
-  auto const add = [&](Source source, int bytes) {
-    if (source == Source::kTma) args.stage_copy_bytes += static_cast<unsigned>(bytes);
+  auto const add = [&](Source source, int stage_bytes) {
+    if (source == Source::kTma) args.stage_copy_bytes += static_cast<unsigned>(stage_bytes);
     args.loads = std::max(args.loads, source == Source::kTma     ? Loads::kCopies
                                       : source == Source::kWords ? Loads::kWords
                                                                  : Loads::kAny);
   };
   add(args.x.data_source, map.x_stage_bytes);
   add(args.y.data_source, map.y_stage_bytes);
-  add(args.x.scale_source, map.scale_x_stage_bytes);
-  add(args.y.scale_source, map.scale_y_stage_bytes);
+  add(args.x.scale_source, 0);
+  add(args.y.scale_source, 0);
 }
 
-/// Whether columns 2i and 2i + 1 of every row lie at a multiple of two elements.
-bool pairs_aligned(DeviceAddress data, std::int64_t pitch, std::int64_t batch_stride,
+/// Whether columns 4i to 4i + 3 of every row lie at a multiple of four elements.
+bool quads_aligned(DeviceAddress data, std::int64_t pitch, std::int64_t batch_stride,
                    GemmProblem const& problem) {
-  auto const pair_bytes = static_cast<DeviceAddress>(2 * bits_of(problem.d_type) / 8);
-  return data % pair_bytes == 0 && (problem.m == 1 || pitch % 2 == 0) &&
-         (problem.batch == 1 || batch_stride % 2 == 0);
+  auto const quad_bytes = static_cast<DeviceAddress>(4 * bits_of(problem.d_type) / 8);
+  return data % quad_bytes == 0 && (problem.m == 1 || pitch % 4 == 0) &&
+         (problem.batch == 1 || batch_stride % 4 == 0);
 }
 
 std::uint32_t grid_size(std::int64_t size, std::int64_t limit, char const* what) {
@@ -134,13 +136,13 @@ std::uint32_t grid_size(std::int64_t size, std::int64_t limit, char const* what)
 GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandidate const& candidate) {
   GemmPlan const& plan = candidate.plan;
   Side const a{problem.a, problem.m,     plan.swap ? plan.tile_cols : plan.tile_rows,
-               problem.k, problem.batch, plan.k_tiles};
+               problem.k, problem.batch, plan.swap ? y_scale_slots(plan) : x_scale_slots(plan)};
   Side const b{problem.b,
                problem.n,
                plan.swap ? plan.tile_rows : plan.tile_cols,
                problem.k,
                problem.grouping == Grouping::kNone ? problem.batch : problem.groups,
-               plan.k_tiles};
+               plan.swap ? x_scale_slots(plan) : y_scale_slots(plan)};
   Side const& x = plan.swap ? b : a;
   Side const& y = plan.swap ? a : b;
   std::int64_t row_tiles = ceil_div(x.rows, plan.tile_rows);
@@ -172,9 +174,9 @@ GemmLaunch prepare_gemm(Backend& backend, GemmProblem const& problem, GemmCandid
   args.groups = static_cast<int>(problem.groups);
   args.block = static_cast<int>(std::min<std::int64_t>(problem.group_rows, align_up(problem.m, 128)));
   args.notes = pointer<unsigned>(problem.grouping == Grouping::kNone ? 0 : backend.notes_address());
-  args.paired_stores =
-      pairs_aligned(problem.d, problem.d_pitch, problem.d_batch_stride, problem) &&
-      (problem.c == 0 || pairs_aligned(problem.c, problem.c_pitch, problem.c_batch_stride, problem));
+  args.quad_access =
+      quads_aligned(problem.d, problem.d_pitch, problem.d_batch_stride, problem) &&
+      (problem.c == 0 || quads_aligned(problem.c, problem.c_pitch, problem.c_batch_stride, problem));
 
   launch.spec.grid = {grid_size(row_tiles * col_tiles, std::numeric_limits<int>::max(), "tiles"),
                       grid_size(candidate.splits, kMaxSplits, "splits"),

@@ -112,7 +112,7 @@ TEST(Einsum, OneTokenWithDegenerateStridesGoesThroughTma) {
   EXPECT_EQ(args.y.data_source, Source::kTma);
   EXPECT_EQ(args.x.scale_source, Source::kTma);
   EXPECT_EQ(args.y.scale_source, Source::kWords) << "columns one word apart are no legal pitch";
-  EXPECT_TRUE(args.paired_stores);
+  EXPECT_TRUE(args.quad_access);
   EXPECT_EQ(backend.recorded()[0].spec.grid[2], 8u);
 }
 

@@ -161,15 +161,14 @@ TEST(GemmPlans, SharedMemoryFitsAndIsLaidOutWithoutOverlap) {
       SCOPED_TRACE(plan_name(plan));
       ASSERT_LE(map.total, arch.smem_per_cta);
       ASSERT_GE(plan.stages, 2);
-      int const pieces[][2] = {
-          {map.x, plan.stages * map.x_stage_bytes},
-          {map.y, plan.stages * map.y_stage_bytes},
-          {map.scale_x, plan.stages * static_cast<int>(align_up(map.scale_x_stage_bytes, 128))},
-          {map.scale_y, plan.stages * static_cast<int>(align_up(map.scale_y_stage_bytes, 128))},
-          {map.full, 8 * plan.stages},
-          {map.empty, 8 * plan.stages},
-          {map.owners == 0 ? map.empty + 8 * plan.stages : map.owners,
-           map.owners == 0 ? 0 : 4 * tile_m(plan)}};
+      int const pieces[][2] = {{map.x, plan.stages * map.x_stage_bytes},
+                               {map.y, plan.stages * map.y_stage_bytes},
+                               {map.scale_x, x_scale_slots(plan).slots * x_scale_slots(plan).bytes},
+                               {map.scale_y, y_scale_slots(plan).slots * y_scale_slots(plan).bytes},
+                               {map.full, 8 * plan.stages},
+                               {map.empty, 8 * plan.stages},
+                               {map.owners == 0 ? map.empty + 8 * plan.stages : map.owners,
+                                map.owners == 0 ? 0 : 4 * tile_m(plan)}};
       int end = 0;
       for (auto const& [at, bytes] : pieces) {
         ASSERT_GE(at, end);

@@ -191,32 +191,32 @@ TEST(GemmLaunch, ScaleSources) {
   EXPECT_EQ(args_for(bytes).scale_k_stride, 2);
 }
 
-TEST(GemmLaunch, PairedStores) {
+TEST(GemmLaunch, QuadAccess) {
   RecordingBackend backend;
-  auto const paired = [&](auto change) {
+  auto const quads = [&](auto change) {
     GemmProblem problem = problem_of(300, 512, 512);
     change(problem);
-    return prepare(backend, problem).args.paired_stores != 0;
+    return prepare(backend, problem).args.quad_access != 0;
   };
-  EXPECT_TRUE(paired([](GemmProblem&) {}));
-  EXPECT_FALSE(paired([](GemmProblem& p) { p.d_pitch = 511; }));
-  EXPECT_FALSE(paired([](GemmProblem& p) { p.d += 2; }));
-  EXPECT_TRUE(paired([](GemmProblem& p) { p.d += 4; }));
-  EXPECT_FALSE(paired([](GemmProblem& p) {
-    p.d += 4;
+  EXPECT_TRUE(quads([](GemmProblem&) {}));
+  EXPECT_FALSE(quads([](GemmProblem& p) { p.d_pitch = 514; }));
+  EXPECT_FALSE(quads([](GemmProblem& p) { p.d += 4; }));
+  EXPECT_TRUE(quads([](GemmProblem& p) { p.d += 8; }));
+  EXPECT_FALSE(quads([](GemmProblem& p) {
+    p.d += 8;
     p.d_type = Dtype::kF32;
   }));
-  EXPECT_FALSE(paired([](GemmProblem& p) {
-    p.c = kC;
-    p.c_pitch = 513;
-  }));
-  EXPECT_TRUE(paired([](GemmProblem& p) {
+  EXPECT_FALSE(quads([](GemmProblem& p) {
     p.c = kC;
     p.c_pitch = 514;
   }));
-  EXPECT_FALSE(paired([](GemmProblem& p) {
+  EXPECT_TRUE(quads([](GemmProblem& p) {
+    p.c = kC;
+    p.c_pitch = 516;
+  }));
+  EXPECT_FALSE(quads([](GemmProblem& p) {
     p.batch = 2;
-    p.d_batch_stride = 513;
+    p.d_batch_stride = 514;
     p.a.batch_stride = 16;
     p.b.batch_stride = 16;
   }));
