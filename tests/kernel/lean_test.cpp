@@ -10,7 +10,9 @@
 #include "check/device.hpp"
 #include "kernel/counting.hpp"
 #include "kernel/devices.hpp"
+#include "ops/einsum/einsum.hpp"
 #include "ops/gemm/grouped.hpp"
+#include "ops/hc_prenorm/hc_prenorm.hpp"
 #include "ops/mqa_logits/mqa_logits.hpp"
 
 namespace deepwell {
@@ -217,6 +219,81 @@ INSTANTIATE_TEST_SUITE_P(
                                      Dense{"SharedDownOf16", 16, 4096, 2048},
                                      Dense{"IndexerWqB", 1, 8192, 1024})),
     [](auto const& info) { return test_name(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name; });
+
+class LeanEinsum : public testing::TestWithParam<std::tuple<std::string, int>> {};
+
+TEST_P(LeanEinsum, NothingIsDoneTwice) {
+  auto const& [device, tokens] = GetParam();
+  Context& context = context_of(device);
+  Counting const counting(context);
+  Memory memory(context);
+  std::int64_t const groups = 8, rank = 1024, k = 512;  // o_proj with a shorter k
+  EinsumCall call;
+  call.a = bytes_of(memory, Dtype::kE4m3, {tokens, groups, k}, kOne);
+  call.b = bytes_of(memory, Dtype::kE4m3, {groups, rank, k}, kOne);
+  call.d = bytes_of(memory, Dtype::kBf16, {tokens, groups, rank}, 0);
+  std::int64_t const pitch = align_up(tokens, 4);
+  call.scale_a = check::strided_view(memory.filled(groups * pitch * (k / 512) * 4, kOneExponent), Dtype::kI32,
+                                     {tokens, groups, k / 512}, {1, pitch * (k / 512), pitch});
+  call.scale_b = packed_scales(memory, groups, rank, k, 128);
+  fp8_einsum(context, "bhr,hdr->bhd", call);
+  context.backend().synchronize(nullptr);
+  GemmPlan const plan =
+      choose_gemm(shape_of(check_einsum("bhr,hdr->bhd", call)), context.arch()).ranked.front().plan;
+  Tiles const tiles(plan, 1, tokens, rank);
+  double const m = static_cast<double>(tokens), n = static_cast<double>(rank), kk = static_cast<double>(k),
+               batch = static_cast<double>(groups);
+  Need need;
+  need.mmas = batch * tiles.mmas(k);
+  need.bytes(batch * (tiles.weight * m * kk + tiles.token * n * kk));
+  need.bytes(batch * (tiles.token * n + tiles.weight * std::max(m, 8.0)) * kk / 128);  // at least a sector
+  need.bytes(batch * m * n * 2);
+  expect_lean(counting.last(), need);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LeanEinsum,
+                         testing::Combine(testing::Values("emu:sm_120a", "emu:sm_121a"),
+                                          testing::Values(1, 17, 129)),
+                         [](auto const& info) {
+                           return fmt::format("{}_{}Tokens", test_name(std::get<0>(info.param)),
+                                              std::get<1>(info.param));
+                         });
+
+// ---- the product in front of hyper-connections ----
+
+class LeanHcPrenorm : public testing::TestWithParam<std::tuple<std::string, int>> {};
+
+TEST_P(LeanHcPrenorm, ReadsAndStoresOnce) {
+  auto const& [device, rows] = GetParam();
+  Context& context = context_of(device);
+  Counting const counting(context);
+  Memory memory(context);
+  std::int64_t const n = 24, k = 4096;
+  HcPrenormCall call;
+  call.a = bytes_of(memory, Dtype::kBf16, {rows, k}, 0);
+  call.b = bytes_of(memory, Dtype::kF32, {n, k}, 0);
+  call.d = bytes_of(memory, Dtype::kF32, {rows, n}, 0);
+  call.sqr_sum = bytes_of(memory, Dtype::kF32, {rows}, 0);
+  tf32_hc_prenorm_gemm(context, call);
+  context.backend().synchronize(nullptr);
+  HcPrenormCandidate const chosen = choose_hc_prenorm({.m = rows, .n = n, .k = k}, context.arch()).front();
+  double const tiles = static_cast<double>(ceil_div(rows, chosen.plan.tile_rows)),
+               m = static_cast<double>(rows), tile_rows = static_cast<double>(chosen.plan.tile_rows);
+  Need need;
+  need.mmas = tiles * tile_rows / 16 * 3 * static_cast<double>(k) / 8;  // of 16 x 8 x 8
+  need.bytes(m * static_cast<double>(k) * 2 + tiles * 24 * static_cast<double>(k) * 4);
+  need.bytes(m * 25 * 4);
+  if (chosen.pieces > 1) need.bytes(2 * chosen.pieces * m * 25 * 4);  // parts are stored and read
+  expect_lean(counting.last(), need);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LeanHcPrenorm,
+                         testing::Combine(testing::Values("emu:sm_120a", "emu:sm_121a"),
+                                          testing::Values(1, 17, 129, 1024)),
+                         [](auto const& info) {
+                           return fmt::format("{}_{}Rows", test_name(std::get<0>(info.param)),
+                                              std::get<1>(info.param));
+                         });
 
 // ---- logits ----
 

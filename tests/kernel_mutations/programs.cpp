@@ -307,7 +307,7 @@ std::vector<NamedProgram> make_programs() {
       one(gemm(3, 40, 352, fp32, fp4, kBf16)));
   add("plain", "unaligned operands byte by byte, byte scales through registers, TMA scales beside them",
       "gemm_mx 32x8 swap s4", one(plain));
-  add("large", "128 x 128 tile, setmaxnreg, two stages, C in place", "gemm_mx 128x128 s2",
+  add("large", "128 x 128 tile, setmaxnreg, three stages, C in place", "gemm_mx 128x128 s3",
       one(gemm(72, 136, 608, packed, packed, kBf16, CMode::kSame)));
   add("large_words", "128 x 128 tile with FP32 scales by cp.async", "gemm_mx 128x128 s2",
       one(gemm(66, 40, 416, fp32, packed, kF32)));
@@ -338,6 +338,17 @@ std::vector<NamedProgram> make_programs() {
        .dim = 64,
        .page = 64,
        .keys = 500});
+  out.push_back({"mqa_shares",
+                 "paged logits: one row a request, shares that begin in the middle of a warp's units", "",
+                 std::make_shared<MqaLogits>(check::MqaCase{.data = DataKind::kExact,
+                                                            .paged = true,
+                                                            .requests = 7,
+                                                            .rows = 1,
+                                                            .heads = 16,
+                                                            .dim = 64,
+                                                            .page = 64,
+                                                            .keys = 500}),
+                 ":3"});
   mqa("mqa_hostile", "paged logits with NaN, bad pages and lengths that do not fit",
       {.data = DataKind::kHostile,
        .paged = true,

@@ -213,11 +213,10 @@ struct GemmMx {
 
   // ---- load role ----
 
-  /// A stage's tiles from k tile `k_tile` on, and the scales if they begin with it; what lies past k arrives as zeros.
-  template <Loads kLoads, Dtype kType, ScaleKind kScale, int kGranK, ScaleSlots kSlots, int kTileRows>
-  __device__ static void load_operand(GemmOperandArgs const& operand, SmemAddr tile, SmemAddr scales,
-                                      bool with_scales, SmemAddr full, int first_row, int k_tile, int batch,
-                                      int k, int lane) {
+  /// A stage's tiles from k tile `k_tile` on; what lies past k arrives as zeros.
+  template <Loads kLoads, Dtype kType, int kTileRows>
+  __device__ static void load_data(GemmOperandArgs const& operand, SmemAddr tile, SmemAddr full,
+                                   int first_row, int k_tile, int batch, int k, int lane) {
     constexpr int kRowBytes = row_bytes(kType);
 #pragma unroll
     for (int t = 0; t < P.k_tiles; ++t) {
@@ -230,7 +229,12 @@ struct GemmMx {
                                               k * bits_of(kType) / 8, lane);
       }
     }
-    if (!with_scales) return;
+  }
+
+  /// The scales of the slot that has k tile `k_tile`.
+  template <Loads kLoads, ScaleKind kScale, int kGranK, ScaleSlots kSlots, int kTileRows>
+  __device__ static void load_slot(GemmOperandArgs const& operand, SmemAddr scales, SmemAddr full,
+                                   int first_row, int k_tile, int batch, int k, int lane) {
     int const word = static_cast<int>(static_cast<uint32>(k_tile) / kSlots.tiles) * kSlots.words;
     if (kLoads == Loads::kCopies || operand.scale_source == Source::kTma) {
       if (kLoads == Loads::kCopies || lane == 0)
@@ -264,14 +268,20 @@ struct GemmMx {
         mbarrier_arrive_expect_tx(full, args.stage_copy_bytes + (with_x ? args.x.scale_copy_bytes : 0) +
                                             (with_y ? args.y.scale_copy_bytes : 0));
       }
-      load_operand<kLoads, P.x, P.x_scale, P.x_gran_k, kXSlots, P.tile_rows>(
-          args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes,
-          slot_at<kXSlots>(smem + kSmem.scale_x, work.first_k_tile, k_tile), with_x, full, work.row, k_tile,
-          x_batch, args.k, lane);
-      load_operand<kLoads, P.y, P.y_scale, P.y_gran_k, kYSlots, P.tile_cols>(
-          args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes,
-          slot_at<kYSlots>(smem + kSmem.scale_y, work.first_k_tile, k_tile), with_y, full, work.col, k_tile,
-          y_batch, args.k, lane);
+      load_data<kLoads, P.x, P.tile_rows>(args.x, smem + kSmem.x + at.stage * kSmem.x_stage_bytes, full,
+                                          work.row, k_tile, x_batch, args.k, lane);
+      load_data<kLoads, P.y, P.tile_cols>(args.y, smem + kSmem.y + at.stage * kSmem.y_stage_bytes, full,
+                                          work.col, k_tile, y_batch, args.k, lane);
+      if (with_x) {
+        load_slot<kLoads, P.x_scale, P.x_gran_k, kXSlots, P.tile_rows>(
+            args.x, slot_at<kXSlots>(smem + kSmem.scale_x, work.first_k_tile, k_tile), full, work.row, k_tile,
+            x_batch, args.k, lane);
+      }
+      if (with_y) {
+        load_slot<kLoads, P.y_scale, P.y_gran_k, kYSlots, P.tile_cols>(
+            args.y, slot_at<kYSlots>(smem + kSmem.scale_y, work.first_k_tile, k_tile), full, work.col, k_tile,
+            y_batch, args.k, lane);
+      }
       if (kLoads != Loads::kCopies) cp_async_mbarrier_arrive(full);
       if (kLoads == Loads::kAny) mbarrier_arrive(full);
     }

@@ -38,31 +38,39 @@ template <ScaleKind kKind, ScaleSlots kSlots, int kTileRows, bool kBytes>
 __device__ __forceinline__ void load_scales(SmemAddr to, GemmOperandArgs const& operand, int first_row,
                                             int first_word, int batch, int k_groups, int lane) {
   unsigned char const* const base = operand.scale + batch * operand.scale_batch_stride;
-  // Neighbouring lanes fetch what lies together.
-  bool const along_k = kKind == ScaleKind::kF32 && operand.scale_k_stride == 4;
-#pragma unroll 1
-  for (int i = lane; i < kTileRows * kSlots.words; i += 32) {
-    int const in_tile = along_k ? i / kSlots.words : i % kTileRows;
-    int const in_slot = along_k ? i % kSlots.words : i / kTileRows;
-    int const row = first_row + in_tile < operand.rows ? first_row + in_tile : operand.rows - 1;
-    unsigned char const* const from = base + (row >> operand.gran_mn_log2) * operand.scale_row_stride;
+  auto const bring = [&](uint32 in_tile, uint32 in_slot) {
+    int const row = first_row + static_cast<int>(in_tile);
+    unsigned char const* const from =
+        base +
+        ((row < operand.rows ? row : operand.rows - 1) >> operand.gran_mn_log2) * operand.scale_row_stride;
     SmemAddr const at = to + 4 * (in_slot * kSlots.pitch + in_tile);
-    int const word = first_word + in_slot;
+    int const word = first_word + static_cast<int>(in_slot);
     if constexpr (kKind == ScaleKind::kF32) {
       if (word < k_groups) cp_async_4(at, from + word * operand.scale_k_stride);
+    } else if (!kBytes || operand.scale_source == Source::kWords) {
+      if (4 * word < k_groups) cp_async_4(at, from + word * operand.scale_k_stride);
     } else {
-      if (!kBytes || operand.scale_source == Source::kWords) {
-        if (4 * word < k_groups) cp_async_4(at, from + word * operand.scale_k_stride);
-      } else {
-        uint32 value = 0;
+      uint32 value = 0;
 #pragma unroll
-        for (int byte = 0; byte < 4; ++byte) {
-          int const group = 4 * word + byte;
-          if (group < k_groups) value |= load_global_u8(from + group * operand.scale_k_stride) << (8 * byte);
-        }
-        store_shared_u32(at, value);
+      for (int byte = 0; byte < 4; ++byte) {
+        int const group = 4 * word + byte;
+        if (group < k_groups) value |= load_global_u8(from + group * operand.scale_k_stride) << (8 * byte);
       }
+      store_shared_u32(at, value);
     }
+  };
+  constexpr uint32 kAll = kTileRows * kSlots.words;
+  auto const in_turn = [&](auto&& each) {
+#pragma unroll 2
+    for (uint32 first = 0; first < kAll; first += 32) {
+      if (kAll % 32 == 0 || first + lane < kAll) each(first + lane);
+    }
+  };
+  // Neighbouring lanes fetch what lies together.
+  if (kKind == ScaleKind::kF32 && operand.scale_k_stride == 4) {
+    in_turn([&](uint32 i) { bring(i / kSlots.words, i % kSlots.words); });
+  } else {
+    in_turn([&](uint32 i) { bring(i % kTileRows, i / kTileRows); });
   }
 }
 
