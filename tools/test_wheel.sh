@@ -14,7 +14,7 @@ environment="build/wheel-test/torch-$torch"
 if [ ! -f "$environment/.installed" ]; then
   rm -rf "$environment"
   "${PYTHON:-python3}" -m venv "$environment"
-  "$environment/bin/pip" install --quiet --disable-pip-version-check "torch==$torch" 'numpy>=1.26' 'pytest>=8' 'nvidia-cuda-nvrtc==13.0.88'
+  "$environment/bin/pip" install --quiet --disable-pip-version-check "torch==$torch" 'numpy>=1.26' 'pytest>=8' 'jsonschema>=4' 'nvidia-cuda-nvrtc==13.0.88'
   touch "$environment/.installed"
 fi
 "$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
