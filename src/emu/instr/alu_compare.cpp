@@ -218,8 +218,13 @@ constexpr Row kRows[] = {
      .operands = "d1|1, sT, sT, ?s1",
      .section = "9.7.6 setp",
      .bind = &bind_setp},
-    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] (.u32|.s32|.f32|.f16) "
+    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] (.u32|.s32|.f32) "
                 "(.b16|.u16|.s16|.b32|.u32|.s32|.b64|.u64|.s64|.f32|.f64)",
+     .operands = "dU, sT, sT, ?s1",
+     .section = "9.7.6 set",
+     .bind = &bind_set},
+    {.pattern = "set " DW_COMPARE
+                " [.and|.or|.xor] [.ftz] .f16 (.b16|.u16|.s16|.b32|.u32|.s32|.b64|.u64|.s64|.f32|.f64)",
      .operands = "dU, sT, sT, ?s1",
      .section = "9.7.6 set",
      .bind = &bind_set},
