@@ -59,6 +59,8 @@ std::string wanted_difference(std::string const& statement) {
       {"txq", "no textures"},
       {"mov.u32 %r1, %envreg3", "no driver sets it"},
       {"mov.u32 %r1, %pm0", "no performance counters"},
+      {"ld.v8.b8", "vectors of 8 narrow elements"},
+      {"st.v8.b8", "vectors of 8 narrow elements"},
       {"wgmma", "not modelled"},
   };
   for (auto const& [beginning, reason] : kKnown) {

@@ -212,7 +212,7 @@ def operand(rule, parts, counter):
         shared = any(p.startswith("shared") for p in parts)
         counter["a"] += 1
         return "[%r39]" if shared else f"[%d{7 + counter['a'] % 2}]"
-    rest = rest.lstrip(">")
+    rest = rest.lstrip("#>f")
     vector = 1
     if rest.startswith("v"):
         rest = rest[1:]

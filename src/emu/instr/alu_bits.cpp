@@ -189,9 +189,7 @@ Outcome lop3_predicate(Warp& w, Instr const& i, Mask m) {
   u32* const out = w.d32(i.v(0));
   for_lanes(m, [&](int lane) { out[lane] = results[lane]; });
   Mask const q = w.predicate(i.v(5));
-  if (i.ops[0].kind == Operand::Kind::kPair) {
-    w.set_predicate(i.ops[0].second, m, i.has(".and") ? nonzero & q : nonzero | q);
-  }
+  w.set_predicate(i.ops[0].second, m, i.has(".and") ? nonzero & q : nonzero | q);
   w.propagate(i, m);
   return Outcome::kNext;
 }
@@ -239,19 +237,19 @@ constexpr Row kRows[] = {
      .section = "9.7.8 shr",
      .bind = [](Instr& i, BindContext const&) -> Exec { return DW_BY_INTEGER(i, shift_right); }},
     {.pattern = "shf .l .wrap .b32",
-     .operands = "d32, s32, s32, s32",
+     .operands = "d32, s32, s32, s#32",
      .section = "9.7.8 shf",
      .exec = &alu<[](u32 a, u32 b, u32 c) -> u32 { return funnel(true, true, a, b, c); }>},
     {.pattern = "shf .l .clamp .b32",
-     .operands = "d32, s32, s32, s32",
+     .operands = "d32, s32, s32, s#32",
      .section = "9.7.8 shf",
      .exec = &alu<[](u32 a, u32 b, u32 c) -> u32 { return funnel(true, false, a, b, c); }>},
     {.pattern = "shf .r .wrap .b32",
-     .operands = "d32, s32, s32, s32",
+     .operands = "d32, s32, s32, s#32",
      .section = "9.7.8 shf",
      .exec = &alu<[](u32 a, u32 b, u32 c) -> u32 { return funnel(false, true, a, b, c); }>},
     {.pattern = "shf .r .clamp .b32",
-     .operands = "d32, s32, s32, s32",
+     .operands = "d32, s32, s32, s#32",
      .section = "9.7.8 shf",
      .exec = &alu<[](u32 a, u32 b, u32 c) -> u32 { return funnel(false, false, a, b, c); }>},
     {.pattern = "lop3 .b32",
@@ -262,7 +260,7 @@ constexpr Row kRows[] = {
        return &alu<[](u32 a, u32 b, u32 c, u32 t) -> u32 { return lookup3(a, b, c, t); }>;
      }},
     {.pattern = "lop3 (.and|.or) .b32",
-     .operands = "d32|1, s32, s32, s32, s32, s1",
+     .operands = "d32|!1, s32, s32, s32, s32, s1",
      .ptx = 82,
      .section = "9.7.8 lop3",
      .bind = [](Instr& i, BindContext const&) -> Exec {
@@ -282,31 +280,31 @@ constexpr Row kRows[] = {
        return kForms[i.choice[0]];
      }},
     {.pattern = "bfe .u32",
-     .operands = "d32, s32, s32, s32",
+     .operands = "d32, s32, s##32, s##32",
      .section = "9.7.1 bfe",
      .exec = &alu<[](u32 a, u32 b, u32 c) -> u32 { return extracted<u32>(a, b, c); }>},
     {.pattern = "bfe .s32",
-     .operands = "d32, s32, s32, s32",
+     .operands = "d32, s32, s##32, s##32",
      .section = "9.7.1 bfe",
      .exec = &alu<[](i32 a, u32 b, u32 c) -> i32 { return extracted<i32>(a, b, c); }>},
     {.pattern = "bfe .u64",
-     .operands = "d64, s64, s32, s32",
+     .operands = "d64, s64, s##32, s##32",
      .section = "9.7.1 bfe",
      .exec = &alu<[](u64 a, u32 b, u32 c) -> u64 { return extracted<u64>(a, b, c); }>},
     {.pattern = "bfe .s64",
-     .operands = "d64, s64, s32, s32",
+     .operands = "d64, s64, s##32, s##32",
      .section = "9.7.1 bfe",
      .exec = &alu<[](i64 a, u32 b, u32 c) -> i64 { return extracted<i64>(a, b, c); }>},
     {.pattern = "bfi .b32",
-     .operands = "d32, s32, s32, s32, s32",
+     .operands = "d32, s32, s32, s##32, s##32",
      .section = "9.7.1 bfi",
      .exec = &alu<[](u32 a, u32 b, u32 c, u32 d) -> u32 { return inserted<u32>(a, b, c, d); }>},
     {.pattern = "bfi .b64",
-     .operands = "d64, s64, s64, s32, s32",
+     .operands = "d64, s64, s64, s##32, s##32",
      .section = "9.7.1 bfi",
      .exec = &alu<[](u64 a, u64 b, u32 c, u32 d) -> u64 { return inserted<u64>(a, b, c, d); }>},
     {.pattern = "bmsk (.clamp|.wrap) .b32",
-     .operands = "d32, s32, s32",
+     .operands = "d32, s#32, s#32",
      .ptx = 76,
      .section = "9.7.1 bmsk",
      .bind = [](Instr& i, BindContext const&) -> Exec {

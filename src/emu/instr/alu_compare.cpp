@@ -168,7 +168,7 @@ Exec bind_setp(Instr& i, BindContext const&) {
   return combine ? &setp<false, true> : &setp<false, false>;
 }
 
-/// aux as for setp; aux[3]: value where the comparison holds (all ones or 1.0).
+/// aux as for setp; aux[3]: value where the comparison holds (all ones or 1.0 of its type).
 Outcome set(Warp& w, Instr const& i, Mask mask) {
   Mask result = comparison(i.aux[0], i.aux[1])(w, i.v(1), i.v(2));
   if (i.ops.size() == 4) result = combined(static_cast<Combine>(i.aux[2]), result, w.predicate(i.v(3)));
@@ -185,7 +185,8 @@ Exec bind_set(Instr& i, BindContext const&) {
   i.aux[0] = type_of(i, type);
   i.aux[1] = static_cast<u32>(kByName[i.choice[0]]);
   i.aux[2] = static_cast<u32>(i.choice[1] + 1);
-  i.aux[3] = i.has(".f32") && i.info->parts[i.info->parts.size() - 2] == ".f32" ? 0x3f800000u : ~0u;
+  std::string const& target = i.info->parts[i.info->parts.size() - 2];
+  i.aux[3] = target == ".f32" ? 0x3f800000u : target == ".f16" ? 0x3c00u : target == ".bf16" ? 0x3f80u : ~0u;
   if ((i.choice[1] >= 0) != (i.ops.size() == 4))
     throw unsupported(i, ".and, .or and .xor go with a predicate operand");
   return &set;
@@ -217,10 +218,21 @@ constexpr Row kRows[] = {
      .operands = "d1|1, sT, sT, ?s1",
      .section = "9.7.6 setp",
      .bind = &bind_setp},
-    {.pattern =
-         "set " DW_COMPARE
-         " [.and|.or|.xor] [.ftz] (.u32|.s32|.f32) (.b16|.u16|.s16|.b32|.u32|.s32|.b64|.u64|.s64|.f32|.f64)",
+    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] (.u32|.s32|.f32) "
+                "(.b16|.u16|.s16|.b32|.u32|.s32|.b64|.u64|.s64|.f32|.f64)",
      .operands = "dU, sT, sT, ?s1",
+     .section = "9.7.6 set",
+     .bind = &bind_set},
+    {.pattern = "set " DW_COMPARE
+                " [.and|.or|.xor] [.ftz] .f16 (.b16|.u16|.s16|.b32|.u32|.s32|.b64|.u64|.s64|.f32|.f64)",
+     .operands = "dU, sT, sT, ?s1",
+     .section = "9.7.6 set",
+     .bind = &bind_set},
+    {.pattern =
+         "set " DW_COMPARE " [.and|.or|.xor] .bf16 (.b16|.u16|.s16|.b32|.u32|.s32|.b64|.u64|.s64|.f32|.f64)",
+     .operands = "dU, sT, sT, ?s1",
+     .ptx = 78,
+     .needs = Needs::kSm90,
      .section = "9.7.6 set",
      .bind = &bind_set},
     {.pattern = "selp (.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)",
@@ -230,7 +242,7 @@ constexpr Row kRows[] = {
        return i.v(0).bits == 64 ? &selp<u64> : &selp<u32>;
      }},
     {.pattern = "slct [.ftz] (.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64) (.s32|.f32)",
-     .operands = "dU, sU, sU, s32",
+     .operands = "dU, sU, sU, sT",
      .section = "9.7.6 slct",
      .bind = [](Instr& i, BindContext const&) -> Exec {
        bool const wide = i.v(0).bits == 64;

@@ -156,21 +156,24 @@ Mask combined(int how, Mask value, Mask other) {
   return how == 0 ? value & other : how == 1 ? value | other : how == 2 ? value ^ other : value;
 }
 
-/// The second predicate is the negated comparison of a scalar, the upper half's of a pair.
+/// The second predicate is the upper half's.
 Outcome setp(Warp& w, Instr const& i, Mask mask) {
   Flags const flags = compare_lanes(w, i, mask);
   Mask const other = i.ops.size() == 4 ? w.predicate(i.v(3)) : 0;
   bool const pair = i.ops[0].kind == Operand::Kind::kPair;
-  Mask const second = i.aux[2] != 0 ? flags.high : ~flags.low;
   w.set_predicate(i.v(0), mask, combined(i.choice[1], flags.low, other));
-  if (pair) w.set_predicate(i.ops[0].second, mask, combined(i.choice[1], second, other));
+  if (pair) w.set_predicate(i.ops[0].second, mask, combined(i.choice[1], flags.high, other));
   w.propagate(i, mask);
   return Outcome::kNext;
 }
 
 /// set: 1.0 or 0.0 in each half, or all ones.
 Outcome set(Warp& w, Instr const& i, Mask mask) {
-  Flags const flags = compare_lanes(w, i, mask);
+  Flags flags = compare_lanes(w, i, mask);
+  if (i.ops.size() == 4) {
+    Mask const other = w.predicate(i.v(3));
+    flags = {combined(i.choice[1], flags.low, other), combined(i.choice[1], flags.high, other)};
+  }
   u32 const one = i.aux[4];
   u32* const out = w.d32(i.v(0));
   for_lanes(mask, [&](int lane) {
@@ -190,15 +193,16 @@ Exec bind_compare(Instr& i, BindContext const&) {
   i.aux[3] = i.has(".ftz");
   if ((i.choice[1] >= 0) != (i.ops.size() == 4))
     throw unsupported(i, ".and, .or and .xor go with a predicate operand");
+  if (i.aux[2] == 0 && i.ops[0].kind == Operand::Kind::kPair)
+    throw unsupported(i, "a second predicate is for a pair's upper half");
   return &setp;
 }
 Exec bind_set(Instr& i, BindContext const& context) {
   bind_compare(i, context);
-  if (i.choice[1] >= 0) throw unsupported(i, "set with a combined predicate");
   std::string const& target = i.info->parts[i.info->parts.size() - 2];
   bool const is_float = target[1] == 'f' || target[1] == 'b';
   bool const wide = i.aux[2] == 0 && (target == ".u32" || target == ".s32");
-  i.aux[4] = wide ? ~0u : !is_float ? 0xffffu : format_of(i) == num::Format::kF16 ? 0x3c00u : 0x3f80u;
+  i.aux[4] = wide ? ~0u : !is_float ? 0xffffu : target[1] == 'f' ? 0x3c00u : 0x3f80u;
   return &set;
 }
 
@@ -325,6 +329,12 @@ constexpr Row kRows[] = {
      .bind = &bind_compare},
     {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] (.f16|.u16|.s16|.u32|.s32) .f16",
      .operands = "dU, s16, s16, ?s1",
+     .section = "9.7.7 set",
+     .bind = &bind_set},
+    {.pattern = "set " DW_COMPARE " [.and|.or|.xor] .bf16 .f16",
+     .operands = "dU, s16, s16, ?s1",
+     .ptx = 78,
+     .needs = Needs::kSm90,
      .section = "9.7.7 set",
      .bind = &bind_set},
     {.pattern = "set " DW_COMPARE " [.and|.or|.xor] [.ftz] (.f16x2|.u32|.s32) .f16x2",

@@ -189,6 +189,7 @@ u32 dot2(u32 a, u32 b, u32 c) {
 }
 
 u32 mul24_low(i64 a, i64 b) { return static_cast<u32>(a * b); }
+u32 mul24_high(i64 a, i64 b) { return static_cast<u32>(a * b >> 16); }
 i32 sign24(i32 a) { return static_cast<i32>(static_cast<u32>(a) << 8) >> 8; }
 
 constexpr Row kRows[] = {
@@ -254,6 +255,29 @@ constexpr Row kRows[] = {
      .operands = "d32, s32, s32",
      .section = "9.7.1 mul24",
      .exec = &alu<[](i32 a, i32 b) -> u32 { return mul24_low(sign24(a), sign24(b)); }>},
+    {.pattern = "mul24 .hi .u32",
+     .operands = "d32, s32, s32",
+     .section = "9.7.1 mul24",
+     .exec = &alu<[](u32 a, u32 b) -> u32 { return mul24_high(a & 0xffffff, b & 0xffffff); }>,
+     .note = "the upper 32 of the product's 48 bits"},
+    {.pattern = "mul24 .hi .s32",
+     .operands = "d32, s32, s32",
+     .section = "9.7.1 mul24",
+     .exec = &alu<[](i32 a, i32 b) -> u32 { return mul24_high(sign24(a), sign24(b)); }>},
+    {.pattern = "mad24 .hi .u32",
+     .operands = "d32, s32, s32, s32",
+     .section = "9.7.1 mad24",
+     .exec = &alu<[](u32 a, u32 b, u32 c) -> u32 { return mul24_high(a & 0xffffff, b & 0xffffff) + c; }>},
+    {.pattern = "mad24 .hi .s32",
+     .operands = "d32, s32, s32, s32",
+     .section = "9.7.1 mad24",
+     .exec = &alu<[](i32 a, i32 b, u32 c) -> u32 { return mul24_high(sign24(a), sign24(b)) + c; }>},
+    {.pattern = "mad24 .hi .sat .s32",
+     .operands = "d32, s32, s32, s32",
+     .section = "9.7.1 mad24",
+     .exec = &alu<[](i32 a, i32 b, i32 c) -> i32 {
+       return saturated(i64{static_cast<i32>(mul24_high(sign24(a), sign24(b)))} + c);
+     }>},
     {.pattern = "mad24 .lo .u32",
      .operands = "d32, s32, s32, s32",
      .section = "9.7.1 mad24",
@@ -334,6 +358,22 @@ constexpr Row kRows[] = {
      .needs = Needs::kSm90,
      .section = "9.7.1 max",
      .exec = &alu<[](u32 a, u32 b) -> u32 { return pairwise<i16, max_of<i16>>(a, b); }>},
+    {.pattern = "min .relu .s16x2",
+     .operands = "d32, s32, s32",
+     .ptx = 80,
+     .needs = Needs::kSm90,
+     .section = "9.7.1 min",
+     .exec = &alu<[](u32 a, u32 b) -> u32 {
+       return pairwise<i16, max_of<i16>>(pairwise<i16, min_of<i16>>(a, b), 0);
+     }>},
+    {.pattern = "max .relu .s16x2",
+     .operands = "d32, s32, s32",
+     .ptx = 80,
+     .needs = Needs::kSm90,
+     .section = "9.7.1 max",
+     .exec = &alu<[](u32 a, u32 b) -> u32 {
+       return pairwise<i16, max_of<i16>>(pairwise<i16, max_of<i16>>(a, b), 0);
+     }>},
     {.pattern = "add .cc (.u32|.s32|.u64|.s64)",
      .operands = "dT, sT, sT",
      .section = "9.7.2 add.cc",

@@ -224,6 +224,9 @@ Exec bind_atomic(Instr& i, BindContext const&) {
   bool const hinted = i.has(".L2::cache_hint");
   if (hinted && (i.has(".cas") || static_cast<Space>(i.aux[0]) == Space::kShared))
     throw unsupported(i, "a cache hint goes with global memory, and not with .cas");
+  if (hinted != (i.ops.size() == (kReturns ? 4u : 3u) + (i.has(".cas") ? 1u : 0u)))
+    throw unsupported(i, ".L2::cache_hint goes with a policy operand");
+  check_address(i, i.ops[kReturns ? 1 : 0], static_cast<Space>(i.aux[0]));
   if (!kReturns && (i.has(".acquire") || i.has(".acq_rel")))
     throw unsupported(i, "red acquires nothing: .relaxed or .release");
   if (i.aux[4] * i.aux[3] > 16) throw unsupported(i, "an atomic is at most 16 bytes wide");

@@ -388,8 +388,8 @@ constexpr Row kRows[] = {
     row("cvt " DW_FLOAT_ROUNDING " .bf16 " DW_INTEGERS, "d>U, s>T", 78, Needs::kSm90, bind_scalar, kSection),
     row("cvt " DW_INTEGER_ROUNDING " [.sat] " DW_INTEGERS " .bf16", "d>U, s>T", 78, Needs::kSm90, bind_scalar, kSection),
     row("cvt " DW_INTEGER_ROUNDING " .bf16 .bf16", "d>U, s>T", 78, Needs::kSm90, bind_scalar, kSection),
-    row("cvt [.ftz] .f32 .bf16", "d>U, s>T", 71, Needs::kSm80, bind_scalar, kSection),
-    row("cvt .f64 .bf16", "d>U, s>T", 78, Needs::kSm90, bind_scalar, kSection),
+    row("cvt [.rn|.rz|.rm|.rp] [.ftz] .f32 .bf16", "d>U, s>T", 71, Needs::kSm80, bind_scalar, kSection),
+    row("cvt [.rn|.rz|.rm|.rp] .f64 .bf16", "d>U, s>T", 78, Needs::kSm90, bind_scalar, kSection),
     row("cvt " DW_FLOAT_ROUNDING " .bf16 .f16", "d>U, s>T", 78, Needs::kSm90, bind_scalar, kSection),
     row("cvt " DW_FLOAT_ROUNDING " .f16 .bf16", "d>U, s>T", 78, Needs::kSm90, bind_scalar, kSection),
     // tf32

@@ -148,7 +148,9 @@ struct BindContext {
 ///   d>T s>T       at least as wide as T (ld, st, cvt take wider registers)
 ///   d* s*         any width
 ///   d4x32 s4x32   vector of exactly 4; dvT svT: scalar or vector as the opcode's .v2/.v4/.v8 says (>T in width)
-///   d32|1         pair, the second part optional
+///   s#32 s##32    a count, no floating-point constant; the second with constants from 0 to 255
+///   sf32          an f32, whatever the opcode's types
+///   d32|1         pair, the second part optional; d32|!1: it has to be there
 ///   a             address; ac: address with a vector of coordinates; a may also carry a second part
 ///   l             label; n: name; x: anything (bind checks it)
 struct Row {
@@ -167,6 +169,9 @@ struct Row {
 
 /// kUnsupported, naming the instruction's line and text: for bind().
 Error unsupported(Instr const& instr, std::string_view why);
+
+/// Throws unsupported() for an address that no access to that space has: a symbol of another space, a number.
+void check_address(Instr const& instr, Operand const& address, Space space);
 
 // The table: one function per file of src/emu/instr/.
 std::span<Row const> alu_integer_rows();

@@ -218,6 +218,7 @@ void decode(Instr& i, Operand const& address, Operand const& data) {
   Space space = space_named(i);
   // Parameters of calls are declared in the body and live in local memory here.
   if (space == Space::kParam && address.symbol_space == Space::kLocal) space = Space::kLocal;
+  check_address(i, address, space);
   std::string const& type = i.info->parts.back();
   static constexpr struct {
     std::string_view name;
@@ -245,6 +246,10 @@ void check_modifiers(Instr const& i, bool is_load) {
   bool const scoped = any({".cta", ".cluster", ".gpu", ".sys"});
   bool const ordered = any({".relaxed", ".acquire", ".release"});
   bool const operated = any({".ca", ".cg", ".cs", ".lu", ".cv", ".wb", ".wt"});
+  auto const any_of_cache = [&](std::string_view level) {
+    return std::any_of(i.info->parts.begin(), i.info->parts.end(),
+                       [&](std::string const& part) { return part.starts_with(level); });
+  };
   if (i.has(is_load ? ".release" : ".acquire"))
     throw unsupported(
         i, is_load ? "a load acquires, it does not release" : "a store releases, it does not acquire");
@@ -255,17 +260,23 @@ void check_modifiers(Instr const& i, bool is_load) {
     throw unsupported(i, ".mmio is .mmio.relaxed.sys, in global memory");
   if ((ordered || i.has(".volatile")) && (operated || i.has(".nc")))
     throw unsupported(i, "cache operators and .nc go with weak accesses");
-  if (ordered && (space == Space::kConst || space == Space::kLocal || space == Space::kParam))
+  if (i.has(".mmio") && i.aux[2] > 1) throw unsupported(i, ".mmio accesses are no vectors");
+  if ((ordered || i.has(".volatile")) && (i.has(".const") || i.has(".local") || i.has(".param") ||
+                                          i.has(".param::entry") || i.has(".param::func")))
     throw unsupported(i, "orders are for global and shared memory");
   if (any({is_load ? ".wb" : ".ca", is_load ? ".wt" : ".lu"}) || (!is_load && i.has(".cv")))
     throw unsupported(i, "no such cache operator here");
   if (i.has(".nc") && (!is_load || space != Space::kGlobal))
     throw unsupported(i, ".nc is for loads of global memory");
+  if (i.has(".nc") && any({".lu", ".cv", ".weak"}))
+    throw unsupported(i, ".nc goes with .ca, .cg or .cs alone");
   bool const cached = space == Space::kGlobal || space == Space::kGeneric;
-  if (!cached && std::any_of(i.info->parts.begin(), i.info->parts.end(), [](std::string const& part) {
-        return part.starts_with(".L1::") || part.starts_with(".L2::");
-      }))
+  if (!cached && (any_of_cache(".L1::") || any_of_cache(".L2::")))
     throw unsupported(i, "cache policies are for global memory");
+  if (any_of_cache(".L1::") && (operated || i.has(".volatile")))
+    throw unsupported(i, ".L1::... goes with no cache operator and not with .volatile");
+  if (i.has(".L2::cache_hint") != (i.ops.size() == 3))
+    throw unsupported(i, ".L2::cache_hint goes with a policy operand");
   if (!is_load && any({".L2::64B", ".L2::128B", ".L2::256B"}))
     throw unsupported(i, "a store fetches nothing ahead");
   if (any({".L2::evict_normal", ".L2::evict_first", ".L2::evict_last"}) && i.aux[1] * i.aux[2] != 32)
@@ -278,8 +289,10 @@ void check_modifiers(Instr const& i, bool is_load) {
 
 /// v8, and v4 of 64 bits, are 32-byte accesses: global memory alone, sm_100 on.
 void check_width(Instr const& i, BindContext const& context) {
+  if (i.aux[1] == 16 && i.aux[2] > 1) throw unsupported(i, "there are no vectors of 128-bit elements");
+  if (i.aux[2] == 8 && i.aux[1] < 4) throw unsupported(i, "8 elements have 32 bits each");
   if (i.aux[1] * i.aux[2] <= 16) return;
-  if (static_cast<Space>(i.aux[0]) != Space::kGlobal)
+  if (static_cast<Space>(i.aux[0]) != Space::kGlobal && static_cast<Space>(i.aux[0]) != Space::kGeneric)
     throw unsupported(i, "32-byte accesses are for global memory alone");
   if (!has(context.target, Needs::kSm100) || context.ptx_version < 88) {
     throw unsupported(i, "32-byte accesses need sm_100 or later and PTX 8.8");

@@ -155,7 +155,7 @@ Exec bind_mov(Instr& i, BindContext const&) {
       }
       total += width;
     }
-    if (total != whole || vector.elements.size() < 2)
+    if (total != whole || vector.elements.size() < 2 || vector.elements.size() > 4)
       throw unsupported(i, "the elements do not make up the whole");
   };
   if (to.kind == Operand::Kind::kVector) {
@@ -208,11 +208,10 @@ Exec bind_cvta(Instr& i, BindContext const&) {
 }
 
 Outcome isspacep(Warp& w, Instr const& i, Mask m) {
-  u64 const* const from = w.s64(i.v(1));
   u64 const base = u64{i.aux[0]} | (u64{i.aux[1]} << 32);
   Mask result = 0;
   for_lanes(m, [&](int lane) {
-    Space const space = space_of(from[lane]);
+    Space const space = space_of(w.lane_of(i.v(1), lane));
     bool const is = base == kSharedWindow  ? space == Space::kShared
                     : base == kLocalWindow ? space == Space::kLocal
                     : base == kParamWindow ? space == Space::kParam
@@ -258,10 +257,11 @@ constexpr Row kRows[] = {
      .section = "9.7.9 cvta",
      .bind = &bind_cvta<true>},
     {.pattern = "isspacep (.const|.global|.local|.shared|.shared::cta|.shared::cluster|.param|.param::entry)",
-     .operands = "d1, s64",
+     .operands = "d1, s*",
      .section = "9.7.9 isspacep",
      .bind = [](Instr& i, BindContext const&) -> Exec {
        if (i.has(".const")) throw unsupported(i, "constant memory is not told apart from global memory");
+       if (i.v(1).bits != 32 && i.v(1).bits != 64) throw unsupported(i, "an address has 32 or 64 bits");
        u64 const base = window_base(i);
        i.aux[0] = static_cast<u32>(base);
        i.aux[1] = static_cast<u32>(base >> 32);

@@ -56,6 +56,14 @@ OperandRule compile_operand(Row const& row, std::string_view text) {
   }
   if (rule.role == 'a' || rule.role == 'l' || rule.role == 'n' || rule.role == 'x') return rule;
   if (rule.role != 'd' && rule.role != 's') bad_row(row, "an operand begins with d, s, a, l, n or x");
+  if (!text.empty() && text[0] == 'f') {
+    rule.is_fraction = true;
+    text.remove_prefix(1);
+  }
+  for (; !text.empty() && text[0] == '#'; text.remove_prefix(1)) {
+    rule.is_place = !rule.typed;
+    rule.typed = false;
+  }
   if (!text.empty() && text[0] == '>') {
     rule.wider = true;
     text.remove_prefix(1);
@@ -73,9 +81,11 @@ OperandRule compile_operand(Row const& row, std::string_view text) {
     rule.wider = true;
     text.remove_prefix(1);
   }
-  if (std::size_t const bar = text.find('|'); bar != std::string_view::npos) {
+  if (std::size_t bar = text.find('|'); bar != std::string_view::npos) {
+    rule.needs_second = text[bar + 1] == '!';
+    if (rule.needs_second) ++bar;
     std::from_chars(text.data() + bar + 1, text.data() + text.size(), rule.second_bits);
-    text = text.substr(0, bar);
+    text = text.substr(0, text.find('|'));
   }
   if (text == "*") {
     rule.any_width = true;
@@ -110,6 +120,10 @@ CompiledRow compile(Row const& row) {
     out.operands.push_back(compile_operand(row, text));
     out.operands.back().optional = optional;
   }
+  bool const has_types = std::any_of(out.operands.begin(), out.operands.end(), [](OperandRule const& rule) {
+    return rule.type != 0 || rule.vector || (rule.role != 'd' && rule.role != 's');
+  });
+  for (OperandRule& rule : out.operands) rule.typed = rule.typed && (rule.type != 0 || !has_types);
   if ((row.exec == nullptr) == (row.bind == nullptr)) bad_row(row, "exactly one of exec and bind");
   return out;
 }
@@ -203,20 +217,24 @@ std::optional<std::vector<std::string>> reordered(CompiledRow const& row,
   if (parts.size() < 3 || parts.size() > 31) return std::nullopt;
   std::vector<std::string> order = {parts[0]};
   if (!take_parts(row, parts, 0, 1, order) || order == parts) return std::nullopt;
-  // The half of a product and the direction of a shift belong to the name.
-  static constexpr std::string_view kTwoWords[] = {"mul", "mad", "madc", "mul24", "mad24", "shf"};
-  bool const two_words =
-      std::find(std::begin(kTwoWords), std::end(kTwoWords), parts[0]) != std::end(kTwoWords);
-  if (two_words && order[1] != parts[1]) return std::nullopt;
-  // The first layout is a's, the second b's.
-  auto const layouts = [](std::vector<std::string> const& from) {
+  // The half of a product, the direction of a shift and others belong to the name.
+  static constexpr std::string_view kTwoWords[] = {"mul", "mad",  "madc", "mul24", "mad24",
+                                                   "shf", "dp2a", "div",  "cvta"};
+  static constexpr std::string_view kSecond[] = {".lo", ".hi", ".wide", ".l", ".r", ".full", ".to"};
+  auto const is_one_of = [](auto const& names, std::string const& name) {
+    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+  };
+  if (is_one_of(kTwoWords, parts[0]) && is_one_of(kSecond, order[1]) && order[1] != parts[1])
+    return std::nullopt;
+  // The first layout is a's, the second b's; types name operands from the left.
+  auto const placed = [](std::vector<std::string> const& from) {
     std::string out;
     for (std::string const& part : from) {
-      if (part == ".row" || part == ".col") out += part;
+      if (part == ".row" || part == ".col" || bits_of_type(part) != 0) out += part;
     }
     return out;
   };
-  if (layouts(order) != layouts(parts)) return std::nullopt;
+  if (placed(order) != placed(parts)) return std::nullopt;
   return order;
 }
 

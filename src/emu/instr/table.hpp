@@ -24,6 +24,10 @@ struct OperandRule {
   char type = 0;  // 'T', 'U', 'W' or 0 for `bits`
   int bits = 0;
   int second_bits = 0;  // of a pair; 0: no pair allowed
+  bool needs_second = false;
+  bool typed = true;  // of the opcode's type; false: a count of fixed width
+  bool is_fraction = false;
+  bool is_place = false;  // a count of bits: its constants are 0 to 255
 };
 
 struct CompiledRow {

@@ -328,7 +328,8 @@ struct Decoder {
     int bits = 0;  // 0: any
     bool wider = false;
     bool is_destination = false;
-    std::string_view type;  // the type modifier, for literals
+    std::string_view type;                            // the type modifier, for literals
+    bool sink = true, symbol = true, special = true;  // what else than registers and numbers may stand there
   };
 
   /// Resolves a register, number, symbol or sink. Returns a reason when it does not fit.
@@ -346,9 +347,9 @@ struct Decoder {
           if (value < -(std::int64_t{1} << 31) || value >= (std::int64_t{1} << 32)) bits = 64;
         }
         std::uint64_t number = term.bits;
-        if (want.type == ".f32" || want.type == ".f64" || want.type == ".f16" || want.type == ".bf16") {
+        if (want.type.starts_with(".f") || want.type.starts_with(".bf"))
           return "an integer where a floating-point constant (0f..., 0d...) belongs";
-        }
+        if (want.type.ends_with("x2")) return "a number where a pair in a register belongs";
         if (bits == 1) {
           out = constant(number != 0 ? kFullMask : 0, 32);
           out.bits = 1;
@@ -361,6 +362,9 @@ struct Decoder {
       case Term::Kind::kFloat64: {
         if (want.is_destination) return "a number where a register is written";
         bool const is_single = term.kind == Term::Kind::kFloat32;
+        bool const is_float = want.type.starts_with(".f") && !want.type.ends_with("x2");
+        if (want.bits != 0 && !is_float && want.type != (is_single ? ".b32" : ".b64"))
+          return "a floating-point constant where another type belongs";
         std::uint64_t bits = term.bits;
         if (any == 32 && !is_single) {
           bits = std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(term.bits)));
@@ -376,9 +380,8 @@ struct Decoder {
       case Term::Kind::kName: break;
     }
     if (term.name == "_") {
-      if (!want.is_destination) {
-        return "the sink _ where a value is read";
-      }
+      if (!want.is_destination) return "the sink _ where a value is read";
+      if (!want.sink) return "the sink _ does not belong here";
       out = {.kind = Value::Kind::kSink,
              .negated = false,
              .bits = static_cast<std::uint8_t>(any),
@@ -390,9 +393,11 @@ struct Decoder {
     if (!found.exists()) {
       if (auto const known = specials().find(term.name); known != specials().end()) {
         if (want.is_destination) return fmt::format("{} cannot be written", term.name);
-        int const bits = want.bits == 0 ? known->second.second : want.bits;
-        if ((bits == 1) != (known->second.second == 1))
-          return fmt::format("{} has {} bits", term.name, known->second.second);
+        if (!want.special) return fmt::format("{} can only be read by mov", term.name);
+        int const own = known->second.second, bits = want.bits == 0 ? own : want.bits;
+        bool const fits = bits == own || (own == 32 && bits == 16) ||
+                          (known->second.first == Special::kGridid && bits == 32);
+        if (!fits) return fmt::format("{} has {} bits", term.name, own);
         if (is_dynamic(known->second.first)) {
           operand.special = static_cast<std::uint8_t>(known->second.first);
           out = {.kind = Value::Kind::kConstant,
@@ -407,7 +412,7 @@ struct Decoder {
         return {};
       }
       if (Symbol const* const symbol = find_symbol(scope, term.name)) {
-        if (want.is_destination || want.bits == 1)
+        if (want.is_destination || want.bits == 1 || !want.symbol)
           return fmt::format("the address of {} cannot be used here", term.name);
         int const bits = want.bits == 0 ? 64 : want.bits;
         operand.symbol_space = symbol->space;
@@ -440,6 +445,7 @@ struct Decoder {
       bool const fits = found.bits == want.bits || (want.wider && found.bits > want.bits && want.bits != 1);
       if (!fits) return fmt::format("{} has {} bits, {} are needed", term.name, int{found.bits}, want.bits);
     }
+    if (term.negated && want.is_destination) return "! before a result";
     if (term.negated && found.bits != 1)
       return fmt::format("! needs a predicate, {} has {} bits", term.name, int{found.bits});
     if (addend != 0) return "an offset after a register outside an address";
@@ -450,7 +456,13 @@ struct Decoder {
 
   int width(OperandRule const& rule, std::vector<std::string> const& parts, std::string_view& type) {
     if (rule.any_width) return 0;
-    if (rule.type == 0) return rule.bits;
+    if (rule.type == 0) {
+      for (std::string const& part : parts) {
+        if (rule.typed && bits_of_type(part) == rule.bits) type = part;
+      }
+      if (rule.is_fraction) type = ".f32";
+      return rule.bits;
+    }
     int skip = rule.type == 'U' ? 1 : 0;
     for (std::size_t i = parts.size(); i-- > 1;) {
       int const bits = bits_of_type(parts[i]);
@@ -460,6 +472,14 @@ struct Decoder {
       return rule.type == 'W' ? 2 * bits : bits;
     }
     return 0;
+  }
+
+  /// Whether a result may be dropped: the first of `%a|%b`, or the second.
+  static bool takes_sink(std::string const& name, bool is_pair, bool is_second) {
+    if (name == "setp") return true;
+    if (is_second) return name == "shfl" || name == "match";
+    if (is_pair) return name == "lop3" || name == "elect" || name == "match";
+    return name == "atom" || name == "mbarrier";
   }
 
   std::string resolve_address(Scope* scope, OperandSyntax const& in, OperandRule const& rule, Operand& out) {
@@ -506,6 +526,17 @@ struct Decoder {
                 .is_destination = rule.role == 'd',
                 .type = {}};
     want.type = type;
+    bool const is_vector = in.kind == OperandSyntax::Kind::kVector;
+    want.symbol = !is_vector;
+    if (rule.role != 'x') {
+      std::string const& name = parts[0];
+      bool const is_float = std::any_of(parts.begin(), parts.end(), [](std::string const& part) {
+        return bits_of_type(part) != 0 && (part[1] == 'f' || part.starts_with(".bf"));
+      });
+      want.sink = is_vector || takes_sink(name, in.kind == OperandSyntax::Kind::kPair, false);
+      want.special = (name == "mov" || name == "cvt") && !is_float;
+      want.symbol = !is_vector && ((name == "mov" && !is_float) || (name == "cvta" && parts[1] != ".to"));
+    }
     switch (rule.role) {
       case 'a':
       case 'c': return resolve_address(scope, in, rule, out);
@@ -595,10 +626,13 @@ struct Decoder {
     } else if (rule.vector) {
       return fmt::format("a vector of {} belongs here", rule.count);
     }
+    if (rule.needs_second && in.kind != OperandSyntax::Kind::kPair) return "a pair belongs here";
     if (rule.role == 'x' && in.term.name == "_") want.is_destination = true;
     out.kind = in.kind == OperandSyntax::Kind::kPair ? Operand::Kind::kPair : Operand::Kind::kValue;
     std::string const reason = resolve_term(scope, in.term, in.displacement, want, out.value, out);
     if (!reason.empty()) return reason;
+    if (rule.is_place && out.is_immediate && (out.immediate < 0 || out.immediate > 255))
+      return "a constant from 0 to 255 belongs here";
     if (out.special != 0 && parts[0] != "mov") return "this special register can only be read by mov";
     if (in.kind == OperandSyntax::Kind::kPair) {
       if (rule.second_bits == 0 && rule.role != 'x') return "a pair does not belong here";
@@ -606,7 +640,8 @@ struct Decoder {
       Wanted second{.bits = rule.role == 'x' ? 0 : rule.second_bits,
                     .wider = false,
                     .is_destination = rule.role != 's',
-                    .type = {}};
+                    .type = {},
+                    .sink = rule.role == 'x' || takes_sink(parts[0], true, true)};
       return resolve_term(scope, in.second, 0, second, out.second, scratch);
     }
     if (rule.by_modifier) {
@@ -1298,6 +1333,15 @@ Error unsupported(Instr const& instr, std::string_view why) {
   return Error(ErrorCode::kUnsupported,
                fmt::format("line {}: `{}`: {}", instr.info->line, instr.info->text, why),
                fmt::format("line {}", instr.info->line), instr.info->text, std::string(why));
+}
+
+void check_address(Instr const& instr, Operand const& address, Space space) {
+  if (address.symbol_space != Space::kGeneric) {
+    if (space != Space::kGeneric && space != address.symbol_space)
+      throw unsupported(instr, fmt::format("the symbol lies in {} memory", name_of(address.symbol_space)));
+  } else if (address.value.is_constant()) {
+    if (space != Space::kLocal) throw unsupported(instr, "only local memory has numbers as addresses");
+  }
 }
 
 std::unique_ptr<Module::Impl> decode(ptx::ModuleSyntax const& syntax, Profile const& profile,
