@@ -45,6 +45,9 @@ _HOLDS = {name: (numpy_name, 1) for numpy_name, name in list(_TYPES.items())[:11
 _HOLDS |= {"bf16": ("uint16", 1), "tf32": ("float32", 1)}
 _HOLDS |= {name: ("uint8", 1) for name in ("e4m3", "e5m2", "e3m2", "e2m3", "ue8m0", "ue4m3")}
 _HOLDS |= {name: ("uint8", 2) for name in ("e2m1", "u4", "s4")}
+# Where buffers lie: from the first address of global memory on, with memory that is nobody's between them.
+_FIRST_ADDRESS = 0x7_0000_0000
+_BETWEEN = 64 * 1024
 
 
 def _numpy() -> Any:
@@ -92,10 +95,14 @@ class Comparison:
 
 
 class Buffer:
-    """Global memory of an Emulator. As a parameter it is its address; `buffer.at(n)` is the address n bytes into it."""
+    """Global memory of an Emulator. As a parameter it is its address; `buffer.at(n)` is the address n bytes into it.
+    `buffer.address` is that address as a number: it is the same in every run, whatever buffers come later."""
 
-    def __init__(self, name: str, dtype: str, array: numpy.ndarray, written: numpy.ndarray) -> None:
+    def __init__(
+        self, name: str, dtype: str, array: numpy.ndarray, written: numpy.ndarray, address: int
+    ) -> None:
         self.name = name
+        self.address = address  #: in global memory, a multiple of 256
         self.dtype = dtype  #: element type: "f32", "bf16", "e4m3", ...
         self.array = array  #: contents, as they were given or as the last run left them
         self.written = written  #: for each byte 1 where it was ever written, else 0 (poison)
@@ -229,13 +236,15 @@ class Emulator:
       result = emulator.run(seeds=4)
       result.ok, result.findings, result["y"]
 
-    Buffers keep what the last run left, for launches of the next. Errors are those of deepwell.errors: BadArgumentError names the
+    Buffers keep what the last run left, for launches of the next, and lie where they were made: in that order, each at its
+    `address`, which tables of pointers may hold. Errors are those of deepwell.errors: BadArgumentError names the
     argument, its value and what was expected; UnsupportedError an instruction or target that is not modelled.
     """
 
     def __init__(self, target: str = "sm_120a") -> None:
         self.target = str(target)
         self._buffers: dict[str, Buffer] = {}
+        self._next_address = _FIRST_ADDRESS
         self._maps: dict[str, TensorMap] = {}
         self._modules: dict[str, str] = {}  # text -> name
         self._launches: list[dict[str, Any]] = []
@@ -246,7 +255,8 @@ class Emulator:
         name = f"buffer{len(self._buffers)}" if name is None else str(name)
         if name in self._buffers:
             raise errors.bad_argument("name", name, "a name that no buffer has yet")
-        self._buffers[name] = buffer = Buffer(name, dtype, array, written)
+        self._buffers[name] = buffer = Buffer(name, dtype, array, written, self._next_address)
+        self._next_address += -(-(array.nbytes + _BETWEEN) // 256) * 256
         return buffer
 
     def buffer(self, array: Any, *, name: str | None = None, dtype: str | None = None) -> Buffer:
@@ -480,7 +490,7 @@ class Emulator:
         shape = list(buffer.array.shape)
         if packed == 2:
             shape = [*shape[:-1], shape[-1] * 2] if shape else [2]
-        return {"dtype": buffer.dtype, "shape": shape}
+        return {"dtype": buffer.dtype, "shape": shape, "address": hex(buffer.address)}
 
     def _run(self, document: dict[str, Any], folder: str | None) -> dict[str, Any]:
         from . import _native

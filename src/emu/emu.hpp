@@ -40,6 +40,8 @@ class Memory {
   Memory& operator=(Memory const&) = delete;
 
   std::uint64_t allocate(std::size_t bytes, std::string label = {});  // contents: poison
+  /// The same at an address of the caller's choice: a multiple of 256 in global memory, behind everything that was allocated so far.
+  void allocate_at(std::uint64_t address, std::size_t bytes, std::string label = {});
   /// Maps the caller's bytes as device memory (initialised); they must outlive the mapping.
   std::uint64_t map(std::span<std::byte> host, std::string label = {});
   void release(std::uint64_t address);

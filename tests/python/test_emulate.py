@@ -247,6 +247,22 @@ def test_mistakes_name_the_argument():
     bad(lambda: emulator.run(expect={buffer: x[:5]}), "expect")
 
 
+def test_addresses_stay_whatever_comes_later():
+    emulator = deepwell.Emulator()
+    z = emulator.buffer(numpy.array([40, 50], dtype=numpy.uint32), name="z")
+    out = emulator.empty(4, "u32", name="out")
+    assert z.address % 256 == 0 and out.address >= z.address + 8
+    pointers = emulator.buffer(numpy.array([z.address + 4], dtype=numpy.uint64), name="pointers")
+    args = [out, deepwell.Struct(16, {0: numpy.uint64(pointers.array[0]), 12: numpy.uint32(2)})]
+    for name in (None, "a", "zz"):  # names before and after the others
+        emulator.launch(INDIRECT, args=args)
+        result = emulator.run()
+        assert result.ok and result["out"][0] == 52
+        for buffer in (z, out, pointers):
+            assert result.report["buffers"][buffer.name]["address"] == hex(buffer.address)
+        emulator.buffer(numpy.zeros(1000, dtype=numpy.float32), name=name)
+
+
 def test_results_are_the_same_every_time():
     x, y = data()
     reports = []

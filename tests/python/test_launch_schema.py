@@ -30,7 +30,12 @@ RIGHT = {
             "values": [1, "0xff", 3],
             "expect": {"values": [1, 255, 3], "relative": 0},
         },
-        "d": {"dtype": "float16", "shape": [2], "fill": {"constant": "nan"}},
+        "d": {
+            "dtype": "float16",
+            "shape": [2],
+            "fill": {"constant": "nan"},
+            "address": "0x700100000",
+        },
         "e": {
             "dtype": "u64",
             "shape": [20],
@@ -101,6 +106,9 @@ WRONG = [
     ("buffers.a.fill", {"uniform": [0, 1], "normal": [0, 1]}),
     ("buffers.a.fill", "nothing"),
     ("buffers.a.other", 1),
+    ("buffers.a.address", "0x0"),
+    ("buffers.a.address", "700000000"),
+    ("buffers.a.address", 4096),
     ("buffers.b.expect.values", [0] * 32),
     ("buffers.b.expect.absolute", -1),
     ("buffers.c.values", ["0x"]),

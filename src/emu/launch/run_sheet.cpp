@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "emu/launch/sheet.hpp"
 #include "emu/launch/trace.hpp"
@@ -170,18 +171,42 @@ void poison_unwritten(Memory& memory, std::uint64_t address, std::vector<std::ui
   }
 }
 
+/// Gives every buffer its address: first where they are said, from low to high.
+void place_buffers(Sheet const& sheet, Prepared& prepared) {
+  std::vector<std::size_t> order(sheet.buffers.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  auto const key = [&](std::size_t i) { return sheet.buffers[i].address - 1; };  // 0 comes last
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
+  prepared.addresses.resize(sheet.buffers.size());
+  for (std::size_t const i : order) {
+    SheetBuffer const& buffer = sheet.buffers[i];
+    if (buffer.address == 0) {
+      prepared.addresses[i] = prepared.memory.allocate(buffer.bytes, buffer.name);
+      continue;
+    }
+    prepared.addresses[i] = buffer.address;
+    try {
+      prepared.memory.allocate_at(buffer.address, buffer.bytes, buffer.name);
+    } catch (Error const& error) {
+      if (error.argument() != "address") throw;
+      throw bad_argument("buffers." + buffer.name + ".address", error.got(), error.expected());
+    }
+  }
+}
+
 void fill_memory(Sheet const& sheet, Prepared& prepared) {
   Memory& memory = prepared.memory;
-  for (SheetBuffer const& buffer : sheet.buffers) {
+  place_buffers(sheet, prepared);
+  for (std::size_t i = 0; i < sheet.buffers.size(); ++i) {
+    SheetBuffer const& buffer = sheet.buffers[i];
     std::string const path = "buffers." + buffer.name;
     DW_CHECK(buffer.initial.empty() || buffer.initial.size() == buffer.bytes, kBadArgument,
              "{}: {} initial bytes, expected {} or none", path, buffer.initial.size(), buffer.bytes);
     DW_CHECK(buffer.written.empty() || buffer.written.size() == buffer.bytes, kBadArgument,
              "{}: {} marks of written bytes, expected {} or none", path, buffer.written.size(), buffer.bytes);
     for (SheetReference const& one : buffer.references) check_reference(sheet, one, buffer.bytes, path);
-    prepared.addresses.push_back(memory.allocate(buffer.bytes, buffer.name));
-    memory.write(prepared.addresses.back(), buffer.initial);
-    poison_unwritten(memory, prepared.addresses.back(), buffer.written);
+    memory.write(prepared.addresses[i], buffer.initial);
+    poison_unwritten(memory, prepared.addresses[i], buffer.written);
   }
   for (SheetTensorMap const& map : sheet.tensor_maps) {
     DW_CHECK(map.buffer < sheet.buffers.size(), kBadArgument, "tensor_maps.{}: no such buffer", map.name);
@@ -218,6 +243,7 @@ std::vector<GridLaunch> resolve(Sheet const& sheet, std::vector<Placed> const& p
 BufferResult read_back(SheetBuffer const& buffer, Memory const& memory, std::uint64_t address, bool checked,
                        bool compared) {
   BufferResult out;
+  out.address = address;
   out.bytes.resize(buffer.bytes);
   out.written.resize(buffer.bytes, 1);
   memory.read(address, out.bytes);

@@ -40,6 +40,7 @@ struct SheetBuffer {
   ElementType const* type = nullptr;
   std::vector<std::uint64_t> shape;
   std::uint64_t bytes = 0;
+  std::uint64_t address = 0;  // 0: behind those that have one, in the order of the list
   std::vector<std::byte> initial;
   std::vector<std::uint8_t> written;
   std::vector<SheetReference> references;
@@ -119,6 +120,7 @@ struct Comparison {
 struct BufferResult {
   std::vector<std::byte> bytes;
   std::vector<std::uint8_t> written;  // by byte: 1 where it was ever written
+  std::uint64_t address = 0;
   std::uint64_t undefined_bytes = 0;
   std::optional<Comparison> comparison;
 };

@@ -204,11 +204,25 @@ class Reader {
     return value;
   }
 
+  /// "0x700000000"; whether it can be had is seen when the buffer is placed.
+  static std::uint64_t read_address(JsonNode const& node) {
+    std::string const text = node.text();
+    std::uint64_t address = 0;
+    char const* const end = text.data() + text.size();
+    bool const is_hex = text.starts_with("0x") && text.size() > 2;
+    auto const read = std::from_chars(text.data() + (is_hex ? 2 : 0), end, address, 16);
+    if (!is_hex || read.ec != std::errc() || read.ptr != end || address == 0)
+      node.fail("an address that is not zero: \"0x700000000\"");
+    return address;
+  }
+
   void read_buffer(std::string const& name, JsonNode const& node) {
     if (sheet_.buffers.size() == kMaxBuffers) node.fail(fmt::format("at most {} buffers", kMaxBuffers));
-    node.require_members({"dtype", "shape", "file", "fill", "values", "struct", "seed", "output", "expect"});
+    node.require_members(
+        {"dtype", "shape", "file", "fill", "values", "struct", "seed", "output", "expect", "address"});
     SheetBuffer buffer;
     buffer.name = name;
+    if (auto const address = node.find("address")) buffer.address = read_address(*address);
     auto const array = std::find_if(source_.arrays.begin(), source_.arrays.end(),
                                     [&](HostArray const& one) { return one.name == name; });
     bool const from_array = array != source_.arrays.end();

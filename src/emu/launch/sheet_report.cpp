@@ -79,6 +79,7 @@ std::string to_json(Sheet const& sheet, SheetResult const& result, bool compact)
     Json one{{"dtype", buffer.type->name},
              {"shape", buffer.shape},
              {"bytes", buffer.bytes},
+             {"address", fmt::format("{:#x}", got.address)},
              {"undefined_bytes", got.undefined_bytes}};
     if (!buffer.output.empty()) one["output"] = buffer.output;
     if (got.comparison) one["expected"] = comparison_json(buffer, *got.comparison);

@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::uint64_t kAlignment = 256;
 constexpr std::uint64_t kGuardBytes = 64 * 1024;
+constexpr std::uint64_t kGlobalEnd = std::uint64_t{1} << 46;  // of addresses that callers choose
+
+std::string expected_address(std::uint64_t least) {
+  return fmt::format("a multiple of {} from {:#x} to {:#x}", kAlignment, least, kGlobalEnd);
+}
 
 struct Range {
   std::byte* data;
@@ -144,6 +149,24 @@ std::uint64_t Memory::allocate(std::size_t bytes, std::string label) {
   auto block = make_block(bytes, false);
   std::scoped_lock lock(impl_->mutex);
   return impl_->add(
+      {.base = 0, .bytes = bytes, .label = std::move(label), .read_only = false, .block = std::move(block)});
+}
+
+void Memory::allocate_at(std::uint64_t address, std::size_t bytes, std::string label) {
+  {
+    std::scoped_lock lock(impl_->mutex);
+    impl_->require(bytes);
+    std::uint64_t const least = std::max(impl_->next, kGlobalBase);
+    if (address % kAlignment != 0 || address < least || address > kGlobalEnd) {
+      throw Error(ErrorCode::kBadArgument,
+                  fmt::format("address: got {:#x}, expected {}", address, expected_address(least)), "address",
+                  fmt::format("{:#x}", address), expected_address(least));
+    }
+  }
+  auto block = make_block(bytes, false);
+  std::scoped_lock lock(impl_->mutex);
+  impl_->next = address;
+  impl_->add(
       {.base = 0, .bytes = bytes, .label = std::move(label), .read_only = false, .block = std::move(block)});
 }
 

@@ -198,6 +198,29 @@ TEST(Sheets, ReferencesAndSizesAreCheckedBeforeALaunch) {
   }
 }
 
+TEST(Sheets, BuffersLieWhereTheySay) {
+  Sheet sheet = add_one_sheet();
+  for (std::string const name : {"first", "second"}) {
+    sheet.buffers.push_back(sheet.buffers[0]);
+    sheet.buffers.back().name = name;
+  }
+  auto const addresses = [&] {
+    std::vector<std::uint64_t> out;
+    for (BufferResult const& one : run_sheet(sheet).buffers) out.push_back(one.address);
+    return out;
+  };
+  EXPECT_EQ(addresses(), (std::vector<std::uint64_t>{0x700000000, 0x700010100, 0x700020200}));
+  sheet.buffers[2].address = 0x700000000;
+  sheet.buffers[1].address = 0x700100000;
+  EXPECT_EQ(addresses(), (std::vector<std::uint64_t>{0x700110100, 0x700100000, 0x700000000}));
+  for (std::uint64_t const wrong : {0x6ffffff00ull, 0x700100001ull, 0x700010000ull, 1ull << 60}) {
+    sheet.buffers[1].address = wrong;
+    Error const error = error_of([&] { run_sheet(sheet); });
+    EXPECT_EQ(error.argument(), "buffers.first.address") << wrong;
+    EXPECT_EQ(error.got(), fmt::format("{:#x}", wrong));
+  }
+}
+
 TEST(Sheets, HostMemoryOfResidentCtasIsBounded) {
   Sheet sheet = add_one_sheet();
   for (bool const check : {true, false}) {
