@@ -83,12 +83,12 @@ DW_HD constexpr int scale_words(ScaleKind kind, int gran_k) {
 }
 
 /// How an operand's scales lie in shared memory: in slots that are filled in turn, by the first stage that needs one. A slot serves as
-/// many k tiles as share a word of exponents or, of FP32 values, a sector of global memory, so that nothing is fetched twice.
+/// many k tiles as share a word of exponents or, of FP32 values, a sector of global memory.
 struct ScaleSlots {
   int tiles;  // k tiles of a slot, of which the first is a multiple of it; a power of two, and at least a stage's
   int words;  // of a row
   int pitch;  // words from one word of a row to its next; the rows' lie together
-  int slots;  // a power of two
+  int slots;
   int bytes;  // of a slot, a multiple of 128
 };
 
@@ -100,11 +100,10 @@ DW_HD constexpr ScaleSlots scale_slots(ScaleKind kind, int gran_k, int rows, int
   s.tiles = together > k_tiles ? together : k_tiles;
   s.words = !f32 && gran_k == 128 ? 1 : s.tiles * scale_words(kind, gran_k);
   s.pitch = rows + (f32 ? 4 : 0);  // FP32 values arrive several of a row at once: these go to different banks
-  // When the first stage of a slot is filled, all stages but the ring's last ones have been read, and so must be the slot that it
-  // overwrites, which served `tiles / k_tiles` stages.
+  // A product begins with slot 0, when nobody reads any. Stage i is filled when stage i - `stages` has been released; if a slot begins
+  // with it, the one that it overwrites was last used by stage i - 1 - (slots - 1) * stages_of_slot. That has to be the same or earlier.
   int const stages_of_slot = s.tiles / k_tiles;
-  s.slots = 1;
-  while (s.slots * stages_of_slot < stages + stages_of_slot - 1) s.slots *= 2;
+  s.slots = static_cast<int>(ceil_div(stages + stages_of_slot - 1, stages_of_slot));
   s.bytes = static_cast<int>(align_up(s.words * s.pitch * 4, 128));
   return s;
 }

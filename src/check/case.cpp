@@ -238,6 +238,31 @@ void add_v4_linears(List& list) {
   }
 }
 
+/// k so long that slots of scales are used again; splits that begin inside of one.
+void add_slots(List& list) {
+  for (ScaleLayout layout : {ScaleLayout::kRows, ScaleLayout::kColumns}) {
+    Case c = sized(DataKind::kExact, 3, 40, 2560, "splits of ten k tiles");
+    c.a = operand(kE4m3, kF32, 128), c.b = operand(kE4m3, kF32, 128, 128);
+    c.a.layout = layout;
+    c.d = Dtype::kF32;
+    list.add(c);
+    c.a = operand(kE4m3, kF32, 32), c.b = operand(kE2m1, kPacked, 32);
+    c.a.layout = layout;
+    list.add(c);
+  }
+  Case c = sized(DataKind::kExact, 3, 40, 2560, "splits of ten k tiles");
+  c.a = operand(kE4m3, kPacked, 128), c.b = operand(kE4m3, kPacked, 128);
+  list.add(c);
+  // d by four columns and c one by one; rows of d that are no multiple of four elements apart.
+  Case apart = sized(DataKind::kExact, 5, 46, 288, "c apart");
+  apart.a = operand(kE4m3, kPacked, 128), apart.b = operand(kE4m3, kPacked, 128);
+  apart.c = CMode::kOther;
+  apart.d_pitch = Pitch::kContiguous;
+  list.add(apart);
+  apart.m = 1, apart.n = 45;
+  list.add(apart);
+}
+
 void add_einsums(List& list) {
   for (std::int64_t h : {8, 4, 2, 1}) {
     for (std::int64_t t : {1, 3, 18}) {
@@ -310,6 +335,7 @@ std::vector<Case> builtin_cases(bool quick) {
   add_layouts(list);
   add_hostile(list);
   add_v4_linears(list);
+  add_slots(list);
   add_einsums(list);
   return std::move(list.cases);
 }

@@ -442,6 +442,24 @@ std::vector<GroupedCase> grouped_cases(bool quick) {
   out.push_back(decode);
   decode.routing = Routing::kShuffled, decode.a = fp8;
   out.push_back(decode);
+  // k so long that slots of scales are used again, and products that begin anew in between.
+  OperandCase columns = fp8_floats, fine = operand(Dtype::kE4m3, ScaleFormat::kF32, 32);
+  columns.layout = ScaleLayout::kColumns;
+  for (Grouping grouping : {Grouping::kContiguous, Grouping::kMasked}) {
+    for (OperandCase const& a : {fp8_floats, columns, fp8, fine}) {
+      bool const few = (a.scale == ScaleFormat::kF32 && a.layout == ScaleLayout::kColumns) ||
+                       grouping == Grouping::kMasked;
+      GroupedCase deep;
+      deep.grouping = grouping;
+      deep.routing = grouping == Grouping::kMasked ? Routing::kHostile : Routing::kAnyRow;
+      deep.data = DataKind::kExact;
+      deep.groups = 3, deep.m = few ? 12 : 140, deep.n = 40;
+      deep.alignment = few ? 8 : 128;
+      deep.k = a.gran_k == 32 ? 1184 : few ? 3200 : 2208;
+      deep.a = a, deep.b = a.scale == ScaleFormat::kPacked ? fp8 : fp4;
+      out.push_back(deep);
+    }
+  }
   // So many experts that tiles are large, with a last one that is not full.
   for (Pair const& pair : {pairs[0], pairs[2]}) {
     for (DataKind data : {DataKind::kExact, DataKind::kRandom}) {

@@ -274,6 +274,7 @@ std::vector<MqaCase> mqa_cases(bool quick) {
       {.data = kExact, .rows = 9, .heads = 24, .dim = 64, .keys = 130, .compressed = false, .clean = true},
       {.data = kRandom, .rows = 5, .heads = 33, .dim = 32, .keys = 257, .compressed = false},
       {.data = kExact, .rows = 2, .heads = 8, .dim = 128, .keys = 1, .compressed = false, .clean = true},
+      {.data = kHostile, .rows = 1700, .heads = 8, .dim = 32, .keys = 140},
       {.data = kHostile, .rows = 9, .heads = 64, .dim = 128, .keys = 190, .compressed = false, .clean = true},
       {.data = kExact, .rows = 6, .heads = 40, .dim = 128, .keys = 200, .odd_queries = true, .odd_keys = true},
       {.data = kExact, .rows = 20, .heads = 9, .dim = 64, .keys = 260, .odd_queries = true},

@@ -21,6 +21,7 @@ constexpr Expect kReport = Expect::kReport, kAny = Expect::kAny, kNothing = Expe
 #define DW_COPY DW_COPY_OP " [*], [*, {*, *, *}], [*];"
 #define DW_WORD "cp.async.ca.shared.global [*], [*], 4;"
 #define DW_STORE "st.shared.u32 [*], *;"
+#define DW_SHUFFLE "shfl.sync.idx.b32 *, *, *, 31, 0xffffffff;"
 #define DW_BARRIER "barrier.cta.sync *, *;"
 #define DW_LDMATRIX "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {*}, [*];"
 #define DW_MMA "mma.sync.aligned.**, {*}, {*, *}, {*}, {*, *};"
@@ -344,8 +345,8 @@ std::vector<Rule> const kRules = {
   {"a share is used before it is found", DW_BARRIER, "", kReport, {{"mqa", 1}, {"mqa_paged", 1}}, {}, "mqa_logits"},
   {"tiles of lanes are added to the wrong lanes", "shfl.sync.up.b32 *, *, 4, 0, 0xffffffff;",
    "shfl.sync.up.b32 $1, $2, 3, 0, 0xffffffff;", kAny, {{"mqa_shares"}}, {}, "mqa_logits"},
-  {"tiles of one unit are counted", "redux.sync.add.u32 *, *, 0xffffffff;", "mov.b32 $1, $2;", kAny,
-   {{"mqa_shares", 2}}, {}, "mqa_logits"},
+  {"tiles of a part of the units are counted", DW_BARRIER " <- " DW_SHUFFLE " <- " DW_SHUFFLE " <- " DW_SHUFFLE " <- " DW_SHUFFLE
+   " <- " DW_SHUFFLE " <- " DW_SHUFFLE, "mov.b32 $1, 0;", kAny, {{"mqa_shares"}}, {}, "mqa_logits"},
   {"no wait until a stage is empty", DW_EMPTY_WAIT, DW_NO_WAIT, kReport, {{"mqa"}, {"mqa_bytes", 2}, {"mqa_paged"}},
    {}, "mqa_logits"},
   {"a wait for an empty stage that acquires nothing", DW_EMPTY_WAIT, DW_RELAXED_WAIT, kReport, {{"mqa"}, {"mqa_paged"}},

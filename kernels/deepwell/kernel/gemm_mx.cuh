@@ -234,14 +234,18 @@ struct GemmMx {
   /// The scales of the slot that has k tile `k_tile`.
   template <Loads kLoads, ScaleKind kScale, int kGranK, ScaleSlots kSlots, int kTileRows>
   __device__ static void load_slot(GemmOperandArgs const& operand, SmemAddr scales, SmemAddr full,
-                                   int first_row, int k_tile, int batch, int k, int lane) {
+                                   int first_row, int k_tile, Work const& work, int batch, int k, int lane) {
     int const word = static_cast<int>(static_cast<uint32>(k_tile) / kSlots.tiles) * kSlots.words;
     if (kLoads == Loads::kCopies || operand.scale_source == Source::kTma) {
       if (kLoads == Loads::kCopies || lane == 0)
         tma_load_3d(scales, &operand.scale_map, first_row, word, batch, full);
     } else {
-      load_scales<kScale, kSlots, kTileRows, kLoads == Loads::kAny>(scales, operand, first_row, word, batch,
-                                                                    (k + kGranK - 1) / kGranK, lane);
+      constexpr int kTileWords = scale_words(kScale, kGranK);
+      int const groups = (k + kGranK - 1) / kGranK;
+      int const end = (work.first_k_tile + work.num_k_tiles) * kTileWords;
+      load_scales<kScale, kSlots, kTileRows, kLoads == Loads::kAny>(
+          scales, operand, first_row, word, k_tile * kTileWords, end < groups ? end : groups, batch, groups,
+          lane);
     }
   }
 
@@ -275,12 +279,12 @@ struct GemmMx {
       if (with_x) {
         load_slot<kLoads, P.x_scale, P.x_gran_k, kXSlots, P.tile_rows>(
             args.x, slot_at<kXSlots>(smem + kSmem.scale_x, work.first_k_tile, k_tile), full, work.row, k_tile,
-            x_batch, args.k, lane);
+            work, x_batch, args.k, lane);
       }
       if (with_y) {
         load_slot<kLoads, P.y_scale, P.y_gran_k, kYSlots, P.tile_cols>(
             args.y, slot_at<kYSlots>(smem + kSmem.scale_y, work.first_k_tile, k_tile), full, work.col, k_tile,
-            y_batch, args.k, lane);
+            work, y_batch, args.k, lane);
       }
       if (kLoads != Loads::kCopies) cp_async_mbarrier_arrive(full);
       if (kLoads == Loads::kAny) mbarrier_arrive(full);

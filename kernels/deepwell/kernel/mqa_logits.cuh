@@ -118,11 +118,12 @@ struct MqaLogits {
     uint32 clipped = 0;
     int base = from < units ? from : units - 1;
     int leader = 0;  // the first lane of the unit's rows
-    MqaBatch batch;
+    MqaRange row, range;
 #pragma unroll 1
     for (;; base += kStep) {
-      batch = mqa_batch<P.paged>(work, P.query_warps, base, units, lane, clipped);
-      uint32 const found = minimum_over_lanes(batch.unit.hi > 0 ? lane : 32);
+      row = mqa_batch_row<P.paged>(work, P.query_warps, base, units, lane, clipped);
+      range = mqa_batch_unit(row, P.query_warps, lane);
+      uint32 const found = minimum_over_lanes(range.hi > 0 ? lane : 32);
       if (found < 32) leader = found;
       if (found < 32 || base + kStep >= units) break;
     }
@@ -130,10 +131,9 @@ struct MqaLogits {
     unit.request = unit.index / work.units_per_request;
     unit.first = (unit.index - unit.request * work.units_per_request) * P.query_warps;
     unit.count = work.rows - unit.first < P.query_warps ? work.rows - unit.first : P.query_warps;
-    int const lo = shuffle(batch.row.lo, leader + lane), hi = shuffle(batch.row.hi, leader + lane);
+    int const lo = shuffle(row.lo, leader + lane), hi = shuffle(row.hi, leader + lane);
     unit.mine = lane < unit.count ? MqaRange{lo, hi} : MqaRange{0, 0};
-    unit.range = {static_cast<int>(shuffle(batch.unit.lo, leader)),
-                  static_cast<int>(shuffle(batch.unit.hi, leader))};
+    unit.range = {static_cast<int>(shuffle(range.lo, leader)), static_cast<int>(shuffle(range.hi, leader))};
     int const tiles = mqa_tiles(unit.range, P.tile);
     unit.tiles = tiles > 0 ? tiles : 1;
     return unit;

@@ -1,6 +1,5 @@
-// What the load warp does for one operand and one stage: a tile of data and the scales of its rows, from a tensor map, in
-// four-byte words, or byte by byte, as the arguments say. Everything outside the tensor arrives as zeros (data) or as some
-// valid row's scale, never as what happens to lie in memory.
+// What the load warp does for one operand: a stage's tile of data, and a slot of its rows' scales, from a tensor map, in four-byte words,
+// or byte by byte, as the arguments say. Data outside the tensor arrive as zeros, scales of rows outside as those of the last row.
 #pragma once
 
 #include "deepwell/gemm.h"
@@ -31,12 +30,13 @@ __device__ __forceinline__ void load_tile_plain(SmemAddr tile, GemmOperandArgs c
   }
 }
 
-/// Brings the scales of `kTileRows` rows to a slot, those of the k tiles that it serves from its `first_word`th word of the operand
-/// on. `k_groups` counts the operand's scales along k. Returns through the barrier protocol of the caller: words by cp.async, bytes by
+/// Brings the scales of `kTileRows` rows to a slot that begins with the operand's `first_word`th word of each row: exponents up to
+/// `k_groups`, the operand's scales along k; of FP32 values those from `begin` to `end`, which the product uses. The rest of the slot stays as it is. Returns through the barrier protocol of the caller: words by cp.async, bytes by
 /// plain stores.
 template <ScaleKind kKind, ScaleSlots kSlots, int kTileRows, bool kBytes>
 __device__ __forceinline__ void load_scales(SmemAddr to, GemmOperandArgs const& operand, int first_row,
-                                            int first_word, int batch, int k_groups, int lane) {
+                                            int first_word, int begin, int end, int batch, int k_groups,
+                                            int lane) {
   unsigned char const* const base = operand.scale + batch * operand.scale_batch_stride;
   auto const bring = [&](uint32 in_tile, uint32 in_slot) {
     int const row = first_row + static_cast<int>(in_tile);
@@ -46,7 +46,7 @@ __device__ __forceinline__ void load_scales(SmemAddr to, GemmOperandArgs const& 
     SmemAddr const at = to + 4 * (in_slot * kSlots.pitch + in_tile);
     int const word = first_word + static_cast<int>(in_slot);
     if constexpr (kKind == ScaleKind::kF32) {
-      if (word < k_groups) cp_async_4(at, from + word * operand.scale_k_stride);
+      if (word >= begin && word < end) cp_async_4(at, from + word * operand.scale_k_stride);
     } else if (!kBytes || operand.scale_source == Source::kWords) {
       if (4 * word < k_groups) cp_async_4(at, from + word * operand.scale_k_stride);
     } else {
@@ -67,7 +67,7 @@ __device__ __forceinline__ void load_scales(SmemAddr to, GemmOperandArgs const& 
     }
   };
   // Neighbouring lanes fetch what lies together.
-  if (kKind == ScaleKind::kF32 && operand.scale_k_stride == 4) {
+  if (kKind == ScaleKind::kF32 && operand.scale_k_stride == 4 && k_groups > 1) {
     in_turn([&](uint32 i) { bring(i / kSlots.words, i % kSlots.words); });
   } else {
     in_turn([&](uint32 i) { bring(i % kTileRows, i / kTileRows); });

@@ -4,7 +4,6 @@
 
 #include "deepwell/mqa_logits.h"
 #include "deepwell/ptx/memory.cuh"
-#include "deepwell/ptx/reduce.cuh"
 #include "deepwell/ptx/sync.cuh"
 #include "deepwell/ptx/warp.cuh"
 
@@ -34,27 +33,26 @@ __device__ __forceinline__ MqaRange mqa_row_range(MqaWork const& work, int reque
   return {lo, hi};
 }
 
-/// What rows of consecutive units see: lane l has row l % unit_rows of unit `first` + l / unit_rows, nothing where there is none.
-struct MqaBatch {
-  MqaRange row;
-  // All keys that rows of the lane's unit see, as one range that begins at a multiple of four: their scales are copied from there.
-  MqaRange unit;
-};
-
-/// For units first <= u < `end`, by a warp. Neighbouring lanes read what lies together. `unit_rows` is the work's; adds clipped rows to
+/// Ranges are read by batches of 32 rows of consecutive units, one a lane, so that lanes read what lies together: lane l has row
+/// l % unit_rows of unit `first` + l / unit_rows, and an empty range from unit `end` on. `unit_rows` is the work's. Adds a clipped row to
 /// `clipped_rows`.
 template <bool kPaged>
-__device__ __forceinline__ MqaBatch mqa_batch(MqaWork const& work, int unit_rows, int first, int end,
-                                              int lane, uint32& clipped_rows) {
+__device__ __forceinline__ MqaRange mqa_batch_row(MqaWork const& work, int unit_rows, int first, int end,
+                                                  int lane, uint32& clipped_rows) {
   int const unit = first + lane / unit_rows;
   int const request = unit / work.units_per_request;
   int const row = (unit - request * work.units_per_request) * unit_rows + (lane & (unit_rows - 1));
-  MqaBatch batch{};
-  bool clipped = false;
-  if (unit < end && row < work.rows) batch.row = mqa_row_range<kPaged>(work, request, row, clipped);
+  if (unit >= end || row >= work.rows) return {0, 0};
+  bool clipped;
+  MqaRange const range = mqa_row_range<kPaged>(work, request, row, clipped);
   clipped_rows += clipped ? 1 : 0;
-  int lo = batch.row.hi == 0 ? 0x7fffffff : batch.row.lo;
-  int hi = batch.row.hi;
+  return range;
+}
+
+/// All keys that rows of the lane's unit see, as one range that begins at a multiple of four: their scales are copied from there.
+__device__ __forceinline__ MqaRange mqa_batch_unit(MqaRange row, int unit_rows, int lane) {
+  int lo = row.hi == 0 ? 0x7fffffff : row.lo;
+  int hi = row.hi;
 #pragma unroll
   for (int step = 1; step < kMqaMathWarps; step *= 2) {  // the most rows of a unit
     if (step >= unit_rows) break;
@@ -63,8 +61,7 @@ __device__ __forceinline__ MqaBatch mqa_batch(MqaWork const& work, int unit_rows
     lo = other_lo < lo ? other_lo : lo;
     hi = other_hi > hi ? other_hi : hi;
   }
-  batch.unit = {hi == 0 ? 0 : lo & ~3, hi};
-  return batch;
+  return {hi == 0 ? 0 : lo & ~3, hi};
 }
 
 __device__ __forceinline__ int mqa_tiles(MqaRange range, int tile) {
@@ -91,10 +88,21 @@ __device__ __forceinline__ uint32 mqa_prefix_over_lanes(uint32 value, int lane) 
   return value;
 }
 
+/// The sum over all lanes.
+__device__ __forceinline__ uint64 mqa_sum_over_lanes(uint64 value, int lane) {
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    uint32 const low = shuffle(static_cast<uint32>(value), lane ^ step);
+    uint32 const high = shuffle(static_cast<uint32>(value >> 32), lane ^ step);
+    value += static_cast<uint64>(high) << 32 | low;
+  }
+  return value;
+}
+
 /// The tiles of a batch's units, each at the first of its lanes.
-__device__ __forceinline__ uint32 mqa_tiles_of_batch(MqaBatch const& batch, int unit_rows, int tile_keys,
-                                                     int lane) {
-  return (lane & (unit_rows - 1)) == 0 ? mqa_tiles(batch.unit, tile_keys) : 0;
+__device__ __forceinline__ uint32 mqa_batch_tiles(MqaRange row, int unit_rows, int tile_keys, int lane) {
+  MqaRange const unit = mqa_batch_unit(row, unit_rows, lane);
+  return (lane & (unit_rows - 1)) == 0 ? mqa_tiles(unit, tile_keys) : 0;
 }
 
 /// Share `index` of `shares` equal ones, found by all kMqaThreads threads of the CTA: each warp adds up the tiles of some consecutive
@@ -112,13 +120,19 @@ __device__ __forceinline__ MqaShare mqa_find_share(MqaWork const& work, int unit
   int64 const begin = static_cast<int64>(thread / 32) * each;
   int const first = begin < units ? static_cast<int>(begin) : units;
   int const last = begin + each < units ? static_cast<int>(begin + each) : units;
-  uint64 mine = 0;  // the warp's
+  constexpr int kAtOnce = 4;  // batches whose loads are under way together
+  uint64 tiles_of_lane = 0;
   clipped_rows = 0;
-#pragma unroll 2
-  for (int unit = first; unit < last; unit += step) {
-    MqaBatch const batch = mqa_batch<kPaged>(work, unit_rows, unit, last, lane, clipped_rows);
-    mine += sum_over_lanes(mqa_tiles_of_batch(batch, unit_rows, tile_keys, lane));
+#pragma unroll 1
+  for (int unit = first; unit < last; unit += kAtOnce * step) {
+    MqaRange rows[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i)
+      rows[i] = mqa_batch_row<kPaged>(work, unit_rows, unit + i * step, last, lane, clipped_rows);
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) tiles_of_lane += mqa_batch_tiles(rows[i], unit_rows, tile_keys, lane);
   }
+  uint64 const mine = mqa_sum_over_lanes(tiles_of_lane, lane);
   if (lane == 0) store_shared_u64(scratch + 8 * (thread / 32), mine);
   if (thread == 0) {
     store_shared_u32(scratch + 8 * kWarps, units);
@@ -138,8 +152,8 @@ __device__ __forceinline__ MqaShare mqa_find_share(MqaWork const& work, int unit
     uint32 again = 0;
 #pragma unroll 1
     for (int unit = first; unit < last; unit += step) {
-      MqaBatch const batch = mqa_batch<kPaged>(work, unit_rows, unit, last, lane, again);
-      uint32 const tiles = mqa_tiles_of_batch(batch, unit_rows, tile_keys, lane);
+      MqaRange const row = mqa_batch_row<kPaged>(work, unit_rows, unit, last, lane, again);
+      uint32 const tiles = mqa_batch_tiles(row, unit_rows, tile_keys, lane);
       uint32 const inside = mqa_prefix_over_lanes(tiles, lane);
       if (left < inside && inside - tiles <= left) {
         store_shared_u32(scratch + 8 * kWarps, unit + lane / unit_rows);
