@@ -120,12 +120,11 @@ def run_case(one, seeds=4, budget=30.0, target="sm_120a"):
         run = Run(one.name, seed, target)
         try:
             one.run(run, **one.options)
-        except Finding as error:
+        except (Finding, Wrong) as error:
             expected = [words for pattern, words, _ in FINDINGS if re.search(pattern, one.name)]
-            outcome.result = "finding" if expected and expected[0] in str(error) else "report"
+            unexplained = "report" if isinstance(error, Finding) else "wrong"
+            outcome.result = "finding" if expected and expected[0] in str(error) else unexplained
             outcome.detail = str(error)
-        except Wrong as error:
-            outcome.result, outcome.detail = "wrong", str(error)
         outcome.worst = max(outcome.worst, run.worst)
         outcome.seconds += run.dev.seconds
         outcome.launches = run.dev.launches
