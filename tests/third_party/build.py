@@ -103,13 +103,20 @@ def toolkit():
     ).stdout.strip()
 
 
+MAIN_TARGET = "sm_120a"
+
+
+def results_of(target):
+    return BUILD / ("results.json" if target == MAIN_TARGET else f"results.{target}.json")
+
+
 def ptx_of(name, target):
     return BUILD / "ptx" / f"{name}.{target}.ptx"
 
 
-def compile_unit(unit, arch="120a", force=False):
+def compile_unit(unit, target="sm_120a", force=False):
     """PTX of a unit; returns (path, seconds), seconds None where it was there. Raises RuntimeError with the compiler's words."""
-    out = ptx_of(unit.name, f"sm_{arch}")
+    out, arch = ptx_of(unit.name, target), target.removeprefix("sm_")
     if out.exists() and not force:
         return out, None
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -194,13 +201,14 @@ def _run(command):
         raise RuntimeError(done.stderr[-3000:])
 
 
-def compile_all(pattern=""):
+def compile_all(pattern="", target="sm_120a"):
+    """Units with host code are compiled for sm_120a alone."""
     failed = 0
-    for unit in UNITS + HOST_UNITS:
+    for unit in UNITS + (HOST_UNITS if target == "sm_120a" else ()):
         if not re.search(pattern, unit.name):
             continue
         try:
-            path, seconds = compile_host(unit) if unit.host else compile_unit(unit)
+            path, seconds = compile_host(unit) if unit.host else compile_unit(unit, target)
             lines = path.read_text().count("\n")
             print(
                 f"{unit.name}: {lines} lines of PTX" + (f", {seconds:.0f} s" if seconds else ""), flush=True

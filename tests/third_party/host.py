@@ -46,7 +46,10 @@ class Host:
     def __init__(self, device, unit, sm_count=4, race=True):
         self.device, self.unit, self.race, self.maps, self.error = device, unit, race, [], None
         self.runtime = ctypes.CDLL(build.fake_runtime(), mode=ctypes.RTLD_GLOBAL)
-        self.library = ctypes.CDLL(build.host_of(unit), mode=ctypes.RTLD_LOCAL)
+        library = build.host_of(unit)
+        if not library.exists():
+            raise FileNotFoundError(library)
+        self.library = ctypes.CDLL(library, mode=ctypes.RTLD_LOCAL)
         self.callbacks = LAUNCH(self._launch), ENCODE(self._encode)
         self.runtime.fake_set(*self.callbacks, sm_count)
         self.buffers = []

@@ -1,5 +1,6 @@
 """Writes docs/third_party.md: what ran, kernel by kernel, what was found, and what did not run."""
 
+import json
 import re
 from collections import defaultdict
 
@@ -150,6 +151,22 @@ def bounds(results):
     return [f"| `{name}` | {'; '.join(sorted(texts))} |" for name, texts in sorted(families.items())]
 
 
+def other_targets_text():
+    """A paragraph for each other target that was run."""
+    out = []
+    for path in sorted(build.BUILD.glob("results.sm_*.json")):
+        outcomes = json.loads(path.read_text()).values()
+        kinds = [outcome["result"] for outcome in outcomes]
+        bad = len(kinds) - sum(kinds.count(kind) for kind in ("right", "finding", "not compiled"))
+        out.append(
+            f"On {path.stem.removeprefix('results.')}, compiled for it (`--target`), {max(o['date'] for o in outcomes)}: "
+            f"{kinds.count('right')} right, {kinds.count('finding')} with the findings below, {bad} wrong or reported wrongly; "
+            f"{kinds.count('not compiled')} cases of units that were not compiled for it: those that need host code, and the "
+            f"largest files.\n"
+        )
+    return out
+
+
 def write(results):
     kinds = [outcome["result"] for outcome in results.values()]
     missing, entries, files = not_run_text(results)
@@ -169,6 +186,7 @@ def write(results):
             seeds=max(o["seeds"] for o in results.values()),
         )
     ]
+    text += other_targets_text()
     if bad:
         text += (
             ["## Not right\n"]
