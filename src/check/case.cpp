@@ -253,14 +253,19 @@ void add_slots(List& list) {
   Case c = sized(DataKind::kExact, 3, 40, 2560, "splits of ten k tiles");
   c.a = operand(kE4m3, kPacked, 128), c.b = operand(kE4m3, kPacked, 128);
   list.add(c);
-  // d by four columns and c one by one; rows of d that are no multiple of four elements apart.
-  Case apart = sized(DataKind::kExact, 5, 46, 288, "c apart");
-  apart.a = operand(kE4m3, kPacked, 128), apart.b = operand(kE4m3, kPacked, 128);
-  apart.c = CMode::kOther;
-  apart.d_pitch = Pitch::kContiguous;
-  list.add(apart);
-  apart.m = 1, apart.n = 45;
-  list.add(apart);
+}
+
+/// Four columns of d and c at once, or one by one: with several rows that depends on both pitches (rows of c are n + 3 apart), with one
+/// row on neither; of 45 columns the last is alone.
+void add_quads(List& list) {
+  for (std::int64_t m : {1, 5}) {
+    for (std::int64_t n : {45, 48}) {
+      Case c = sized(DataKind::kExact, m, n, 288, "c apart");
+      c.a = operand(kE4m3, kPacked, 128), c.b = operand(kE4m3, kPacked, 128);
+      c.c = CMode::kOther;
+      list.add(c);
+    }
+  }
 }
 
 void add_einsums(List& list) {
@@ -336,6 +341,7 @@ std::vector<Case> builtin_cases(bool quick) {
   add_hostile(list);
   add_v4_linears(list);
   add_slots(list);
+  add_quads(list);
   add_einsums(list);
   return std::move(list.cases);
 }
