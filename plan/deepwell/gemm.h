@@ -132,12 +132,23 @@ DW_HD constexpr int epilogue_pitch(GemmPlan const& p) { return tile_n(p) + (p.sw
 /// Bytes of d's tile there, of one group of warps.
 DW_HD constexpr int staged_bytes(GemmPlan const& p) { return tile_m(p) * epilogue_pitch(p) * 4; }
 
+/// Where k is split over a cluster's CTAs, each sums a part of the tile. Small tiles' sums are sent to the CTA that adds them, which has
+/// a place for them; those of large ones, for which there is no such place, are fetched by it.
+DW_HD constexpr bool sends_sums(GemmPlan const& p) {
+  return p.grouping == Grouping::kNone && tile_m(p) * tile_n(p) <= 512;
+}
+
+/// Most CTAs of a cluster on any target.
+inline constexpr int kMaxSplits = 8;
+
 /// Byte offsets in dynamic shared memory: the host sizes the launch with it, the kernel addresses with it.
 struct GemmSmemMap {
   int d;     // [warps_k][tile_m][epilogue_pitch] floats, in the place of the ring after its last stage
   int x, y;  // [stages][k_tiles][rows of the tile][row_bytes], swizzled
   int scale_x, scale_y;            // ScaleSlots: [slots][words][pitch], 4 bytes each
+  int sent;                        // [splits][quads of a part] of four floats (sends_sums)
   int full, empty;                 // [stages] mbarriers
+  int all_sent;                    // an mbarrier (sends_sums)
   int owners;                      // [tile_m] words: the group of each row (kContiguous)
   int x_tile_bytes, y_tile_bytes;  // of one k tile
   int x_stage_bytes, y_stage_bytes;
@@ -158,8 +169,11 @@ DW_HD constexpr GemmSmemMap smem_map(GemmPlan const& p) {
   m.d = 0;
   int const d_bytes = p.warps_k * staged_bytes(p);
   bump.used = bump.used > d_bytes ? bump.used : d_bytes;
+  m.sent =
+      sends_sums(p) ? bump.take(2 * 4 * tile_m(p) * tile_n(p), 16) : 0;  // twice: parts are powers of two
   m.full = bump.take(p.stages * 8, 8);
   m.empty = bump.take(p.stages * 8, 8);
+  m.all_sent = sends_sums(p) ? bump.take(8, 8) : 0;
   m.owners = p.grouping == Grouping::kContiguous ? bump.take(tile_m(p) * 4, 4) : 0;
   m.total = bump.used;
   return m;
@@ -185,9 +199,6 @@ struct GemmOperandArgs {
   int rows;
   int gran_mn_log2;  // 0 or 7: rows that share a scale
 };
-
-/// Most CTAs of a cluster on any target.
-inline constexpr int kMaxSplits = 8;
 
 /// What the load warp has to do for a stage.
 enum class Loads : int {

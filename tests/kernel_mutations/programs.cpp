@@ -296,14 +296,17 @@ std::vector<NamedProgram> make_programs() {
       "than the ring has; an odd number of k tiles",
       "gemm_mx 32x8 swap s4", one(gemm(5, 70, 1376, packed, packed32, kBf16)));
   add("split",
-      "three splits of k in a cluster, the last with fewer k tiles and a smaller part of the tile to store, "
-      "C "
-      "from another tensor, called twice",
+      "three splits of k in a cluster that fetch each other's sums, the last with fewer k tiles and a smaller "
+      "part of the tile to store, C from another tensor, called twice",
+      "gemm_mx 32x32 swap s3 split 3", one(gemm(20, 70, 3104, packed, packed, kF32, CMode::kOther), 2));
+  add("sent",
+      "three splits of k in a cluster that send each other their sums, the last with fewer k tiles and nothing "
+      "to store, C from another tensor, called twice",
       "gemm_mx 32x8 swap s4 split 3", one(gemm(8, 70, 3104, packed, packed, kF32, CMode::kOther), 2));
   add("words", "FP32 scales of both operands by cp.async words, more stages of k than the ring has",
       "gemm_mx 32x8 swap s4",
       one(gemm(3, 40, 1376, fp32, operand(kE4m3, ScaleFormat::kF32, 128, 128), kF32)));
-  add("widened", "packed e2m1 weights widened to e4m3, FP32 scales of the tokens", "gemm_mx 32x8 swap s4",
+  add("widened", "packed e2m1 weights widened to e4m3, FP32 scales of the tokens", "gemm_mx 32x8 swap s6",
       one(gemm(3, 40, 352, fp32, fp4, kBf16)));
   add("plain", "unaligned operands byte by byte, byte scales through registers, TMA scales beside them",
       "gemm_mx 32x8 swap s4", one(plain));
@@ -311,7 +314,7 @@ std::vector<NamedProgram> make_programs() {
       one(gemm(72, 136, 608, packed, packed, kBf16, CMode::kSame)));
   add("large_words", "128 x 128 tile with FP32 scales by cp.async", "gemm_mx 128x128 s2",
       one(gemm(66, 40, 416, fp32, packed, kF32)));
-  add("k64", "e2m1 x e2m1 by the k64 MMA, weights on the 16-row side", "gemm_mx 32x8 swap s4",
+  add("k64", "e2m1 x e2m1 by the k64 MMA, weights on the 16-row side", "gemm_mx 32x8 swap s6",
       one(gemm(3, 72, 352, fp4, fp4, kBf16)));
   add("k64_large", "e2m1 x e2m1 by the k64 MMA, 128 x 128 tile, more k tiles than stages",
       "gemm_mx 128x128 s4", one(gemm(66, 40, 672, fp4, fp4, kF32)));

@@ -31,6 +31,11 @@ constexpr Expect kReport = Expect::kReport, kAny = Expect::kAny, kNothing = Expe
 #define DW_ELECT "elect.sync _|mine, 0xffffffff;"
 #define DW_CLUSTER_ARRIVE "barrier.cluster.arrive.release.aligned;"
 #define DW_CLUSTER_WAIT "barrier.cluster.wait.acquire.aligned;"
+#define DW_CLUSTER_TELL "barrier.cluster.arrive.relaxed;"
+#define DW_SENT_EXPECT "mbarrier.arrive.expect_tx.release.cluster.shared::cta.b64 _, [*], *;"
+#define DW_SEND_OP "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32"
+#define DW_SEND DW_SEND_OP " [*], {*, *, *, *}, [*];"
+#define DW_SENT_WAIT "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 complete, [*], *;"
 #define DW_MAPA "mapa.shared::cluster.u32 *, *, *;"
 #define DW_PART "ld.shared::cluster.v4.f32 {*}, [*];"
 
@@ -250,7 +255,7 @@ std::vector<Rule> const kRules = {
   {"staged sums are read one row down", "ld.shared.v4.f32 {*}, [*];", "ld.shared.v4.f32 {$1}, [$2+144];", kAny,
    {{"decode", -1}}},
   {"the groups of warps stage their sums in one place", "mad.lo.s32 *, *, 1152, *;", "mov.b32 $1, $3;", kReport,
-   {{"decode"}, {"split"}}},
+   {{"decode"}, {"sent"}}},
   {"the last group's sums are left out", "ld.shared.v4.f32 {*}, [*]; -> add.rn.f32 *, *, *;", "mov.f32 $1, $3;", kAny,
    {{"decode", -1}, {"words", -1}}},
   {"rows or columns past the end are stored", DW_BARRIER " -> or.pred *, *, *;", "and.pred $1, $2, $3;", kAny,
@@ -260,18 +265,18 @@ std::vector<Rule> const kRules = {
   {"c is left out", "setp.eq.#64 *, *, 0;", "setp.eq.s64 $1, $2, $2;", kAny, {{"split", 0}, {"large", -1}}},
 
   // ---- splits of k ----
-  {"no barrier of the cluster before sums are read", DW_CLUSTER_ARRIVE, "", kReport, {{"split"}, {"gemm_then_gemm"}},
+  {"no barrier of the cluster before sums are read", DW_CLUSTER_ARRIVE, "", kReport, {{"split"}},
    {{"-> " DW_CLUSTER_WAIT, ""}}},
   {"a barrier of the CTA before sums of others are read", DW_CLUSTER_ARRIVE, "barrier.cta.sync 1, 128;", kReport,
    {{"split"}}, {{"-> " DW_CLUSTER_WAIT, ""}}},
   {"CTAs do not arrive at the cluster's barrier", DW_CLUSTER_ARRIVE, "", kReport, {{"split", 0}, {"split", 1}}},
   {"CTAs do not wait at the cluster's barrier", DW_CLUSTER_WAIT, "", kReport, {{"split", 0}, {"split", 1}}},
   {"the cluster's barrier releases nothing", DW_CLUSTER_ARRIVE, "barrier.cluster.arrive.relaxed.aligned;", kReport,
-   {{"split"}, {"gemm_then_gemm"}}},
+   {{"split"}}},
   {"the warps that read sums take no part in the cluster's barrier", DW_CLUSTER_ARRIVE,
    "{ .reg .pred first; .reg .b32 thread; mov.u32 thread, %tid.x; setp.ge.u32 first, thread, 64; @first " DW_CLUSTER_ARRIVE
    " @first " DW_CLUSTER_WAIT " }", kReport, {{"split"}}, {{"-> " DW_CLUSTER_WAIT, ""}}},
-  {"a CTA ends while others read its sums", DW_CLUSTER_ARRIVE, "", kReport, {{"split", 1}, {"gemm_then_gemm", 1}},
+  {"a CTA ends while others read its sums", DW_CLUSTER_ARRIVE, "", kReport, {{"split", 1}},
    {{"-> " DW_CLUSTER_WAIT, ""}}},
   {"a split reads its own sums instead of another's", DW_MAPA,
    "{ .reg .b32 mine; mov.u32 mine, %cluster_ctarank; mapa.shared::cluster.u32 $1, $2, mine; }", kAny,
@@ -281,21 +286,51 @@ std::vector<Rule> const kRules = {
    "{ .reg .b32 other; add.s32 other, $3, 1; mapa.shared::cluster.u32 $1, $2, other; }", kReport, {{"split", 5}}},
   {"sums of the next split", DW_MAPA,
    "{ .reg .b32 other; add.s32 other, $3, 1; mapa.shared::cluster.u32 $1, $2, other; }", kAny, {{"split", 0}, {"split", 3}}},
-  {"sums of the other group", DW_PART, "ld.shared::cluster.v4.f32 {$1}, [$2+1152];", kAny, {{"split", 0}, {"split", 4}}},
+  {"sums of the other group", DW_PART, "ld.shared::cluster.v4.f32 {$1}, [$2+4608];", kAny, {{"split", 0}, {"split", 4}}},
   {"sums of the next columns", DW_PART, "ld.shared::cluster.v4.f32 {$1}, [$2+16];", kAny, {{"split", 0}, {"split", 5}}},
-  {"the last group's sums of the last split are left out",
-   DW_PART " -> setp.ge.s32 *, *, *; -> setp.ge.s32 *, *, *; -> setp.ge.s32 *, *, *; -> setp.ge.s32 *, *, *;"
-   " -> setp.ge.s32 *, *, *; -> setp.ge.s32 *, *, *;",
-   "setp.ge.s32 $1, 0, 0;", kAny, {{"split", 7}}},
+  {"the last split's sums are left out",
+   DW_PART " -> setp.ge.s32 *, *, *; -> setp.ge.s32 *, *, *; -> setp.ge.s32 *, *, *;",
+   "setp.ge.s32 $1, 0, 0;", kAny, {{"split", -1}}},
   {"the first split's sums are added to what was there", DW_PART " -> setp.eq.#32 *, *, 0;", "setp.ne.s32 $1, $2, 0;", kAny,
    {{"split", 7}}},
-  {"the last quad of each split is stored by nobody", DW_CLUSTER_WAIT " -> min.s32 *, *, 64;",
-   "{ .reg .b32 other; sub.s32 other, $2, 1; min.s32 $1, other, 64; }", kAny, {{"split"}}},
-  {"two splits store one quad", DW_CLUSTER_WAIT " -> min.s32 *, *, 64;",
-   "{ .reg .b32 other; add.s32 other, $2, 1; min.s32 $1, other, 64; }", kNothing, {{"split"}}, {}, "gemm_mx",
+  {"the last quad of each split is stored by nobody", DW_CLUSTER_WAIT " -> min.s32 *, *, 256;",
+   "{ .reg .b32 other; sub.s32 other, $2, 1; min.s32 $1, other, 256; }", kAny, {{"split"}}},
+  {"two splits store one quad", DW_CLUSTER_WAIT " -> min.s32 *, *, 256;",
+   "{ .reg .b32 other; add.s32 other, $2, 1; min.s32 $1, other, 256; }", kNothing, {{"split"}}, {}, "gemm_mx",
    "both store the same sum by the same line"},
   {"every split stores the first one's part", DW_CLUSTER_WAIT " -> mul.lo.s32 *, *, *;", "mov.b32 $1, 0;", kAny,
    {{"split"}}},
+
+  // ---- sums that are sent ----
+  {"sums are sent before the cluster's barriers are there", DW_CLUSTER_WAIT, "", kReport, {{"sent"}, {"gemm_then_gemm"}}},
+  {"math warps do not tell the cluster that their barrier is there", DW_CLUSTER_TELL, "", kReport,
+   {{"sent"}, {"gemm_then_gemm"}}},
+  {"the barrier of sent sums is not made visible", "fence.mbarrier_init.release.cluster;", "", kReport,
+   {{"sent", 1}, {"gemm_then_gemm", 1}}},
+  {"a CTA expects more sums than it is sent", DW_SENT_EXPECT,
+   "{ .reg .b32 other; add.s32 other, $2, 16; mbarrier.arrive.expect_tx.release.cluster.shared::cta.b64 _, [$1], other; }", kReport,
+   {{"sent"}}},
+  {"a CTA expects fewer sums than it is sent", DW_SENT_EXPECT,
+   "{ .reg .b32 other; sub.s32 other, $2, 16; mbarrier.arrive.expect_tx.release.cluster.shared::cta.b64 _, [$1], other; }", kReport,
+   {{"sent"}}},
+  {"sums are added before they have come", DW_SENT_WAIT, DW_NO_WAIT, kReport, {{"sent"}, {"gemm_then_gemm"}}},
+  {"who waits for sent sums acquires nothing", DW_SENT_WAIT,
+   "mbarrier.try_wait.parity.relaxed.cluster.shared::cta.b64 complete, [$1], $2;", kReport, {{"sent"}}},
+  {"the other phase of sent sums", DW_SENT_WAIT,
+   "{ .reg .b32 other; xor.b32 other, $2, 1;"
+   " mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 complete, [$1], other; }", kReport, {{"sent"}}},
+  {"each split keeps its sums", DW_MAPA,
+   "{ .reg .b32 mine; mov.u32 mine, %cluster_ctarank; mapa.shared::cluster.u32 $1, $2, mine; }", kAny, {{"sent", 0}}},
+  {"sent sums are counted where they come from", DW_MAPA,
+   "{ .reg .b32 mine; mov.u32 mine, %cluster_ctarank; mapa.shared::cluster.u32 $1, $2, mine; }", kReport, {{"sent", 1}}},
+  {"sums are sent to the next split", DW_MAPA,
+   "{ .reg .b32 other; add.s32 other, $3, 1; mapa.shared::cluster.u32 $1, $2, other; }", kAny, {{"sent", 0}}},
+  {"sums are sent to the place of the next columns", DW_SEND, DW_SEND_OP " [$1+16], {$2, $3, $4, $5}, [$6];", kAny,
+   {{"sent"}}},
+  {"columns of sent sums change places", DW_SEND, DW_SEND_OP " [$1], {$3, $2, $4, $5}, [$6];", kAny, {{"sent"}}},
+  {"sums are sent before all warps have staged them", DW_CLUSTER_WAIT " <- " DW_BARRIER, "", kReport,
+   {{"sent"}, {"gemm_then_gemm"}}},
+  {"sums of one group of warps are sent", DW_SEND " <- ld.shared.v4.f32 {*}, [*];", "", kAny, {{"sent"}}},
 
   // ---- launches that overlap ----
   {"the GEMM does not wait for the launch before it", "griddepcontrol.wait;", "", kReport,

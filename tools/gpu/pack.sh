@@ -7,7 +7,7 @@ out=${1:-build/gpu-bin}
 build=build/gpu
 programs=(deepwell emu_tests gpu_tests bench_gemm_decode bench_grouped_decode bench_hc_prenorm bench_mqa_logits bench_host_time bench_compile_time)
 
-cmake -S . -B "$build" -G Ninja -DDEEPWELL_STATIC=ON -DDEEPWELL_BENCH=ON >/dev/null
+cmake -S . -B "$build" -G Ninja -DDEEPWELL_STATIC=ON -DDEEPWELL_BENCH=ON -DDEEPWELL_TESTS=ON >/dev/null
 known=$(ninja -C "$build" -t targets all)
 present=()
 for program in "${programs[@]}"; do

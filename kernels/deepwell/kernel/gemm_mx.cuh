@@ -13,7 +13,10 @@
 //                                                          __syncwarp (W * 32: every lane)
 //   named 1         32 W threads                           math warps                         math warps (epilogue)
 //   named 2         32 (W + 1) threads                     math and load warps                both, between the products of one tile
-//   cluster         its CTAs' math warps                   math warps, splits > 1             math warps (epilogue, and before they end)
+//   cluster         its CTAs' threads                      math warps at once, load warps     math warps, before they send sums
+//                                                          when they end
+//   all_sent        1                                      thread 0, the sums themselves      threads of the epilogue that add them
+//   cluster, of tiles whose sums are not sent: its CTAs' math warps, around the epilogue
 //
 // Groups (P.grouping): a CTA multiplies its rows of tokens with the matrix of their group; where rows of one tile belong to several
 // groups, with one after the other, and of each product it stores the rows that are that group's. Masked, it goes on to further tiles
@@ -83,6 +86,7 @@ struct GemmMx {
   // What partial sums of moved e2m1 elements lack.
   static constexpr float kXFactor = kXForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
   static constexpr float kYFactor = kYForm == Fragment::kMoved ? kMovedE2m1 : 1.0f;
+  static constexpr bool kNegative = kXFactor * kYFactor < 0;
   static constexpr ScaleSlots kXSlots = x_scale_slots(P);
   static constexpr ScaleSlots kYSlots = y_scale_slots(P);
   static constexpr int kXRegisters = 4 * mmas_of(kXForm);  // of a k step's fragments
@@ -193,6 +197,12 @@ struct GemmMx {
       warp_sync();
       barrier_arrive(0, kThreads);
     } else {
+      if (sends(args)) {
+        if (threadIdx.x == 0)
+          Epilogue<P>::expect_sums(smem + kSmem.all_sent, work.token_rows - work.token_row, blockIdx.y,
+                                   args.splits);
+        cluster_arrive_relaxed();  // the load warp does so when it ends
+      }
       barrier_sync(0, kThreads);
     }
     if (threadIdx.x / 32 >= kMathWarps) {
@@ -203,6 +213,9 @@ struct GemmMx {
       math_role(args, smem, work);
     }
   }
+
+  /// Whether sums go to the CTAs of the cluster that add them.
+  __device__ static bool sends(GemmArgs const& args) { return Epilogue<P>::kSends && args.splits > 1; }
 
   __device__ static void prefetch_maps(GemmArgs const& args) {
     if (args.x.data_source == Source::kTma) prefetch_tensor_map(&args.x.data_map);
@@ -249,9 +262,10 @@ struct GemmMx {
     }
   }
 
-  /// The slot of `scales` with k tile `k_tile` of a product that begins with `first_k_tile`.
+  /// The slot of `scales` with k tile `k_tile`, in stage `stage` of a product that begins with `first_k_tile`.
   template <ScaleSlots kSlots>
-  __device__ static SmemAddr slot_at(SmemAddr scales, int first_k_tile, int k_tile) {
+  __device__ static SmemAddr slot_at(SmemAddr scales, int stage, int first_k_tile, int k_tile) {
+    if constexpr (kSlots.tiles == P.k_tiles) return scales + stage * kSlots.bytes;  // a slot for each stage
     uint32 const slot =
         static_cast<uint32>(k_tile) / kSlots.tiles - static_cast<uint32>(first_k_tile) / kSlots.tiles;
     return scales + slot % kSlots.slots * kSlots.bytes;
@@ -278,13 +292,13 @@ struct GemmMx {
                                           work.col, k_tile, y_batch, args.k, lane);
       if (with_x) {
         load_slot<kLoads, P.x_scale, P.x_gran_k, kXSlots, P.tile_rows>(
-            args.x, slot_at<kXSlots>(smem + kSmem.scale_x, work.first_k_tile, k_tile), full, work.row, k_tile,
-            work, x_batch, args.k, lane);
+            args.x, slot_at<kXSlots>(smem + kSmem.scale_x, at.stage, work.first_k_tile, k_tile), full,
+            work.row, k_tile, work, x_batch, args.k, lane);
       }
       if (with_y) {
         load_slot<kLoads, P.y_scale, P.y_gran_k, kYSlots, P.tile_cols>(
-            args.y, slot_at<kYSlots>(smem + kSmem.scale_y, work.first_k_tile, k_tile), full, work.col, k_tile,
-            work, y_batch, args.k, lane);
+            args.y, slot_at<kYSlots>(smem + kSmem.scale_y, at.stage, work.first_k_tile, k_tile), full,
+            work.col, k_tile, work, y_batch, args.k, lane);
       }
       if (kLoads != Loads::kCopies) cp_async_mbarrier_arrive(full);
       if (kLoads == Loads::kAny) mbarrier_arrive(full);
@@ -323,10 +337,10 @@ struct GemmMx {
 
   /// The scales of one k tile.
   template <ScaleSlots kSlots>
-  __device__ static SmemAddr scales_of(SmemAddr scales, int first_k_tile, int k_tile) {
+  __device__ static SmemAddr scales_of(SmemAddr scales, int stage, int first_k_tile, int k_tile) {
     constexpr int kTileWords = kSlots.words / kSlots.tiles;  // 0: a word serves all
     int const in_slot = static_cast<uint32>(k_tile) % kSlots.tiles;
-    return slot_at<kSlots>(scales, first_k_tile, k_tile) + in_slot * kTileWords * 4 * kSlots.pitch;
+    return slot_at<kSlots>(scales, stage, first_k_tile, k_tile) + in_slot * kTileWords * 4 * kSlots.pitch;
   }
 
   /// A warp's share of the tile, and its group along k.
@@ -349,8 +363,8 @@ struct GemmMx {
     int const left = static_cast<int>(static_cast<uint32>(args.k) / kStepK) - 4 * k_tile;
     return {.x = smem + kSmem.x + stage * kSmem.x_stage_bytes + tile * kSmem.x_tile_bytes,
             .y = smem + kSmem.y + stage * kSmem.y_stage_bytes + tile * kSmem.y_tile_bytes,
-            .scale_x = scales_of<kXSlots>(smem + kSmem.scale_x, work.first_k_tile, k_tile),
-            .scale_y = scales_of<kYSlots>(smem + kSmem.scale_y, work.first_k_tile, k_tile),
+            .scale_x = scales_of<kXSlots>(smem + kSmem.scale_x, stage, work.first_k_tile, k_tile),
+            .scale_y = scales_of<kYSlots>(smem + kSmem.scale_y, stage, work.first_k_tile, k_tile),
             .k_tile = k_tile,
             .steps = left < 4 ? left : 4,
             .row = share.row,
@@ -608,8 +622,8 @@ struct GemmMx {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         float const y = moderate_factor<P.y_scale, P.y_gran_k, kGroup>(words_y[j][e % 2]);
-        acc[j][e] = P.swap ? fma_rn(partial[j][e] * y, x[e / 2], acc[j][e])
-                           : fma_rn(partial[j][e] * x[e / 2], y, acc[j][e]);
+        float const sum = kNegative ? -partial[j][e] : partial[j][e];
+        acc[j][e] = P.swap ? fma_rn(sum * y, x[e / 2], acc[j][e]) : fma_rn(sum * x[e / 2], y, acc[j][e]);
       }
     }
   }
@@ -758,7 +772,17 @@ struct GemmMx {
                                   .group = group};
     barrier_sync(1, D::kThreads);  // every math warp has read its last stage
     D::stage(acc, smem + kSmem.d + share.warp_k * staged_bytes(P), share.row, share.col, share.lane);
-    if (P.grouping == Grouping::kNone && args.splits > 1) {
+    if constexpr (D::kSends) {
+      barrier_sync(1, D::kThreads);
+      if (args.splits > 1) {
+        cluster_wait();  // everybody's all_sent is there
+        D::send(smem + kSmem.d, smem + kSmem.sent, smem + kSmem.all_sent, place.rows_left, blockIdx.y,
+                args.splits);
+        D::store_sent(args, place, smem + kSmem.sent, smem + kSmem.all_sent, blockIdx.y);
+      } else {
+        D::store(args, place, smem + kSmem.d, 0);
+      }
+    } else if (P.grouping == Grouping::kNone && args.splits > 1) {
       cluster_sync();
       D::store(args, place, smem + kSmem.d, blockIdx.y);
       cluster_sync();  // nobody leaves whose sums are still read

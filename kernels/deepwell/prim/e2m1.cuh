@@ -21,21 +21,25 @@ __device__ __forceinline__ uint32 e2m1x4_to_containers(uint32 packed) {
   return (spread_nibbles(packed) >> 2) & 0x3c3c3c3cu;
 }
 
-// Of a word of eight e2m1 elements the even or the odd ones as f16 of 2^-14 times their value, in pairs: sign, exponent and
-// fraction go to where f16 has them, subnormal numbers become subnormal numbers.
-inline constexpr float kMovedE2m1 = 0x1p14f;  // what takes the moved elements back to their value
-inline constexpr uint32 kMovedE2m1Log2 = 14;
+// Of a word of eight e2m1 elements the even or the odd ones as f16 of -2^-14 times their value, in pairs of elements four apart: the
+// sign's opposite, exponent and fraction go to where f16 has them; subnormal numbers become subnormal numbers, -0 becomes what 0 does.
+//
+// For an element with sign s and other bits e, n = 8 s + e, the byte 240 - 14 n = 16 (15 - 7 s - e) + 2 e has e in bits 3 to 1, and
+// not s in bit 7 unless n is -0. So one multiplication moves the bits of four elements to where the upper bytes of f16 have them; it
+// goes to another pipe than shifts and masks.
+inline constexpr float kMovedE2m1 = -0x1p14f;  // what takes the moved elements back to their value
+inline constexpr uint32 kMovedE2m1Log2 = 14;   // of its magnitude
 
-/// The upper bytes of four f16, as two words of two.
-__device__ __forceinline__ void upper_bytes_to_f16(uint32& first, uint32& second, uint32 bytes) {
-  first = prmt(bytes, 0, 0x1404);
-  second = prmt(bytes, 0, 0x3424);
+/// Four elements, in the lower halves of the bytes of `nibbles`, upper halves zero: those of bytes 0 and 2, and those of 1 and 3.
+__device__ __forceinline__ void move_nibbles(uint32& first, uint32& second, uint32 nibbles) {
+  first = (0xf0f0f0f0u - nibbles * (14u << 8)) & 0x8e008e00u;
+  second = (0xf0f0f0f0u - nibbles * 14u) & 0x8e008e00u;
 }
 __device__ __forceinline__ void e2m1_even_to_f16(uint32& first, uint32& second, uint32 word) {
-  upper_bytes_to_f16(first, second, (word << 4 & 0x80808080u) | (word << 1 & 0x0e0e0e0eu));
+  move_nibbles(first, second, word & 0x0f0f0f0fu);
 }
 __device__ __forceinline__ void e2m1_odd_to_f16(uint32& first, uint32& second, uint32 word) {
-  upper_bytes_to_f16(first, second, (word & 0x80808080u) | (word >> 3 & 0x0e0e0e0eu));
+  move_nibbles(first, second, word >> 4 & 0x0f0f0f0fu);
 }
 
 }  // namespace deepwell

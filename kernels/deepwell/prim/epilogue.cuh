@@ -1,16 +1,19 @@
 // From accumulators to d: a tile's sums go through shared memory, so that neighbouring lanes store neighbouring columns of d
 // whichever operand stands on the rows, and the loops that add parts and c and round stay rolled. Where CTAs share a tile along k
-// they are a cluster: each stages its sums in its own shared memory, reads everybody's of a part of the tile, and stores that.
+// they are a cluster, and each stores a part of the tile: of a small tile the others send it their sums, and nobody waits for anybody
+// but for those; of a large one each stages its sums in its own shared memory and reads everybody's.
 //
-// Order of arithmetic: splits of k in rising order, within a split the groups of warps in rising order; then c, then one rounding to
-// d's type.
+// Order of arithmetic: the groups of warps of a split in rising order; these sums of the splits in rising order; then c, then one
+// rounding to d's type.
 #pragma once
 
 #include "deepwell/gemm.h"
 #include "deepwell/ptx/cluster.cuh"
 #include "deepwell/ptx/convert.cuh"
+#include "deepwell/ptx/mbarrier.cuh"
 #include "deepwell/ptx/memory.cuh"
 #include "deepwell/ptx/sync.cuh"
+#include "deepwell/ptx/warp.cuh"
 
 namespace deepwell {
 
@@ -65,6 +68,71 @@ struct Epilogue {
     return tile + 4 * (quad / (kCols / 4) * kPitch + quad % (kCols / 4) * 4);
   }
 
+  // ---- sums that are sent ----
+
+  static constexpr bool kSends = sends_sums(P);
+  static_assert(!kSends || (kQuads & (kQuads - 1)) == 0);
+
+  /// Quads of rows that count, of a tile with `rows_left` rows; each split adds 2^log2 neighbouring ones, the last ones fewer or none.
+  __device__ static int quads_of(int rows_left) {
+    return (rows_left < kRows ? rows_left : kRows) * (kCols / 4);
+  }
+  __device__ static int part_log2(int quads, int splits) {
+    int const quads_up = quads > 1 ? 1 + highest_bit(quads - 1) : 0;
+    int const log2 = quads_up - highest_bit(splits);
+    return log2 > 0 ? log2 : 0;
+  }
+
+  /// The barrier that counts what this CTA, split `split`, is sent; by one thread, before the cluster's threads arrive.
+  __device__ static void expect_sums(SmemAddr all_sent, int rows_left, int split, int splits) {
+    int const quads = quads_of(rows_left);
+    int const part = 1 << part_log2(quads, splits);
+    int const left = quads - split * part;
+    int const mine = left < 0 ? 0 : left < part ? left : part;
+    mbarrier_init(all_sent, 1);
+    fence_mbarrier_init();
+    mbarrier_arrive_expect_tx_cluster(all_sent, 16 * splits * mine);
+  }
+
+  /// Sends this split's sums, which are staged in `tile`, to the CTAs that add them, into `sent`.
+  __device__ static void send(SmemAddr tile, SmemAddr sent, SmemAddr all_sent, int rows_left, int split,
+                              int splits) {
+    int const quads = quads_of(rows_left);
+    int const log2 = part_log2(quads, splits);
+#pragma unroll 1
+    for (int quad = threadIdx.x; quad < quads; quad += kThreads) {
+      float sum[4];
+      sum_groups(sum, tile, quad);
+      int const owner = quad >> log2;
+      int const slot = (split << log2) + quad - (owner << log2);
+      store_async_f32x4(cluster_addr(sent + 16 * slot, owner), sum, cluster_addr(all_sent, owner));
+    }
+  }
+
+  /// d = what was sent to this CTA, + c.
+  __device__ static void store_sent(GemmArgs const& args, Place const& place, SmemAddr sent,
+                                    SmemAddr all_sent, int split) {
+    int const quads = quads_of(place.rows_left);
+    int const log2 = part_log2(quads, args.splits);
+    int const first = split << log2;
+    int const end = first + (1 << log2) < quads ? first + (1 << log2) : quads;
+#pragma unroll 1
+    for (int quad = first + threadIdx.x; quad < end; quad += kThreads) {
+      mbarrier_wait_cluster(all_sent, 0);
+      float sum[4];
+      load_shared_f32x4(sum, sent + 16 * (quad - first));
+      for (int from = 1; from < args.splits; ++from) {
+        float part[4];
+        load_shared_f32x4(part, sent + 16 * ((from << log2) + quad - first));
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sum[e] += part[e];
+      }
+      finish_quad(args, place, quad, sum);
+    }
+  }
+
+  // ---- sums that are fetched ----
+
   /// Adds up what every group of warps of every split staged for four neighbouring columns.
   __device__ static void sum_parts(float (&sum)[4], SmemAddr tile, int quad, int splits) {
     constexpr int kPartsAtOnce = 8;  // in flight together
@@ -72,6 +140,7 @@ struct Epilogue {
 #pragma unroll 1
     for (int first = 0; first < parts; first += kPartsAtOnce) {
       float part[kPartsAtOnce][4];
+      static_assert(kPartsAtOnce % P.warps_k == 0);
 #pragma unroll
       for (int i = 0; i < kPartsAtOnce; ++i) {
         int const split = (first + i) / P.warps_k;
@@ -79,10 +148,14 @@ struct Epilogue {
         if (first + i < parts) load_cluster_f32x4(part[i], cluster_addr(staged, split));
       }
 #pragma unroll
-      for (int i = 0; i < kPartsAtOnce; ++i) {
+      for (int i = 0; i < kPartsAtOnce; i += P.warps_k) {
+        if (first + i >= parts) continue;
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (first + i < parts) sum[e] = first + i == 0 ? part[i][e] : sum[e] + part[i][e];
+          float of_split = part[i][e];
+#pragma unroll
+          for (int group = 1; group < P.warps_k; ++group) of_split += part[i + group][e];
+          sum[e] = first + i == 0 ? of_split : sum[e] + of_split;
         }
       }
     }
@@ -149,35 +222,43 @@ struct Epilogue {
       if constexpr (P.grouping == Grouping::kContiguous) {
         if (load_shared_u32(place.owners + 4 * row) != place.group) continue;
       }
-      bool const as_quad = args.quad_access && col + 4 <= place.cols_left;
       float sum[4];
-      if (args.splits > 1) {
+      if (!kSends && args.splits > 1) {
         sum_parts(sum, tile, quad, args.splits);
       } else {
         sum_groups(sum, tile, quad);
       }
-      int64 const d_at = place.batch * args.d_batch_stride + (place.m + row) * args.d_pitch + place.n + col;
-      if (args.c != nullptr) {
-        int64 const c_at = place.batch * args.c_batch_stride + (place.m + row) * args.c_pitch + place.n + col;
-        float c[4] = {};
-        if (as_quad) {
-          load_quad(c, args.c, c_at);
-        } else {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            if (col + e < place.cols_left) c[e] = load_element(args.c, c_at + e);
-          }
-        }
-#pragma unroll
-        for (int e = 0; e < 4; ++e) sum[e] += c[e];
-      }
+      finish_quad(args, place, quad, sum);
+    }
+  }
+
+  /// Adds c to the sums of four neighbouring columns of the tile, rounds and stores them, as far as they are inside d.
+  __device__ static void finish_quad(GemmArgs const& args, Place const& place, int quad, float (&sum)[4]) {
+    int const row = quad / (kCols / 4);
+    int const col = quad % (kCols / 4) * 4;
+    if (col >= place.cols_left) return;
+    bool const as_quad = args.quad_access && col + 4 <= place.cols_left;
+    int64 const d_at = place.batch * args.d_batch_stride + (place.m + row) * args.d_pitch + place.n + col;
+    if (args.c != nullptr) {
+      int64 const c_at = place.batch * args.c_batch_stride + (place.m + row) * args.c_pitch + place.n + col;
+      float c[4] = {};
       if (as_quad) {
-        store_quad(args.d, d_at, sum);
+        load_quad(c, args.c, c_at);
       } else {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (col + e < place.cols_left) store_element(args.d, d_at + e, sum[e]);
+          if (col + e < place.cols_left) c[e] = load_element(args.c, c_at + e);
         }
+      }
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sum[e] += c[e];
+    }
+    if (as_quad) {
+      store_quad(args.d, d_at, sum);
+    } else {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        if (col + e < place.cols_left) store_element(args.d, d_at + e, sum[e]);
       }
     }
   }

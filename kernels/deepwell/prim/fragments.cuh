@@ -4,7 +4,7 @@
 // In a fragment, lane l = 4 g + t holds rows g (and g + 8) and, of each 32 elements of k, elements 4 t .. + 3 and 16 + 4 t .. + 3;
 // of each 64 packed elements, 8 t .. + 7 and 32 + 8 t .. + 7.
 // Where the MMA takes f16 for want of e2m1 (kMoved, kInterleaved), a step of 32 elements is two MMAs, of the even and of the odd
-// elements: lane 4 g + t holds elements 8 t, 8 t + 2, 8 t + 4, 8 t + 6 of the first and the ones after them of the second.
+// elements: lane 4 g + t holds elements 8 t, 8 t + 4, 8 t + 2, 8 t + 6 of the first and the ones after them of the second.
 #pragma once
 
 #include "deepwell/prim/e2m1.cuh"
@@ -32,7 +32,7 @@ enum class Fragment {
   kContainers,   // e2m1 in bits 5..2 of bytes
   kPacked,       // e2m1, two a byte
   kInterleaved,  // e4m3 as f16
-  kMoved,        // e2m1 as f16 of 2^-14 times the value
+  kMoved,        // e2m1 as f16 of -2^-14 times the value
 };
 /// MMAs of a k step, whose fragments follow each other.
 __device__ constexpr int mmas_of(Fragment form) {
@@ -59,8 +59,8 @@ __device__ __forceinline__ void expand_row_fragment(uint32 (&to)[4 * mmas_of(kFo
       e2m1_even_to_f16(to[half], to[half + 2], words[half]);
       e2m1_odd_to_f16(to[half + 4], to[half + 6], words[half]);
     } else if constexpr (kForm == Fragment::kInterleaved) {
-      e4m3_to_f16(to[half], to[half + 2], prmt(words[2 * half], words[2 * half + 1], 0x6420));
-      e4m3_to_f16(to[half + 4], to[half + 6], prmt(words[2 * half], words[2 * half + 1], 0x7531));
+      e4m3_to_f16(to[half], to[half + 2], prmt(words[2 * half], words[2 * half + 1], 0x6240));
+      e4m3_to_f16(to[half + 4], to[half + 6], prmt(words[2 * half], words[2 * half + 1], 0x7351));
     } else {
       to[half] = words[half];
       to[half + 2] = words[half + 2];
@@ -76,8 +76,8 @@ __device__ __forceinline__ void expand_col_fragment(uint32 (&to)[2 * mmas_of(kFo
     e2m1_even_to_f16(to[0], to[1], words[0]);
     e2m1_odd_to_f16(to[2], to[3], words[0]);
   } else if constexpr (kForm == Fragment::kInterleaved) {
-    e4m3_to_f16(to[0], to[1], prmt(words[0], words[1], 0x6420));
-    e4m3_to_f16(to[2], to[3], prmt(words[0], words[1], 0x7531));
+    e4m3_to_f16(to[0], to[1], prmt(words[0], words[1], 0x6240));
+    e4m3_to_f16(to[2], to[3], prmt(words[0], words[1], 0x7351));
   } else {
     to[0] = words[0];
     to[1] = words[1];

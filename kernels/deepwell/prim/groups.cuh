@@ -56,11 +56,17 @@ __device__ __forceinline__ uint32 find_owners(SmemAddr owners, GroupIds const& i
     uint32 beyond = 0;
     uint32 const id = ids.at(row, inside ? invalid : beyond);
     uint32 const known = ballot(id != kNoGroup);
+    uint32 const until_me = 0xffffffffu >> (31 - lane);
+    if (kRows <= 32 && block % kRows == 0 && (known & 1) != 0) {
+      // The usual case: the tile lies in one block, and its first row has a group.
+      uint32 const owner = shuffle(id, highest_bit(known & until_me));
+      if (lane < kRows) store_shared_u32(owners + 4 * lane, owner);
+      break;
+    }
     // Lanes of this row's block, within the chunk.
     int const block_first = row / block * block - (first + chunk);
     uint32 const from = block_first > 0 ? 0xffffffffu << block_first : 0xffffffffu;
     uint32 const to = block_first + block < 32 ? (1u << (block_first + block)) - 1 : 0xffffffffu;
-    uint32 const until_me = 0xffffffffu >> (31 - lane);
     uint32 const before = known & from & until_me;
     uint32 const after = known & to & ~until_me;
     int const source = before != 0 ? highest_bit(before) : after != 0 ? lowest_bit(after) : lane;

@@ -65,10 +65,12 @@ constexpr TileForm kForms[] = {
 // for others of their cluster cost more than those that do not, and a second wave of CTAs costs most.
 constexpr std::int64_t kEnoughTiles = 132;  // from here on k is not split
 constexpr std::int64_t kManyTiles = 96;     // from here on a split is at least kLongSplit k tiles
-constexpr std::int64_t kLongSplit = 16;
+constexpr std::int64_t kLongSplit = 32;
 constexpr std::int64_t kFewTiles = 400;  // up to here tiles of few rows of weights start together
-constexpr std::int64_t kFewAndMany[] = {4096, 65536};  // rows of weights for small tiles and for large ones
-constexpr int kReservedSmemPerCta = 1024;              // taken by the system from an SM's shared memory
+constexpr int kStagesAlone = 6;          // of a CTA that has an SM to itself
+constexpr std::int64_t kRowsOfWeights[] = {
+    4096, 8192, 65536};                    // that make CTAs with an SM each, some that share one, many
+constexpr int kReservedSmemPerCta = 1024;  // taken by the system from an SM's shared memory
 
 int smem_budget(TileForm const& form, Arch const& arch) {
   int const shared_by_two = arch.smem_per_sm / 2 - kReservedSmemPerCta;
@@ -85,12 +87,19 @@ std::int64_t matrices_of_b(GemmShape const& shape) {
 /// Products with so many rows of weights that small tiles would make several waves of CTAs take larger ones.
 void fit_to_weights(TileForm& form, GemmShape const& shape, std::int64_t matrices, Arch const& arch) {
   std::int64_t const rows = shape.n * matrices;
-  if (!form.swap || form.tile_cols > 32 || rows <= kFewTiles * form.tile_rows) return;
+  if (!form.swap || form.tile_cols > 32) return;
+  if (rows <= kFewTiles * form.tile_rows) {
+    bool const split = ceil_div(shape.k, kTileK) >= 2 * kLongSplit;
+    if (shape.grouping == Grouping::kNone && form.tile_cols <= 16 && rows <= kEnoughTiles * form.tile_rows &&
+        !split)
+      form.max_stages = kStagesAlone;
+    return;
+  }
   bool const roomy = arch.smem_per_cta > 128 * 1024;
   form.warps_rows = 4;
   if (form.tile_cols <= 16 && roomy && shape.grouping == Grouping::kNone) {
     form.tile_rows = 128;
-    form.max_stages = 3;
+    form.max_stages = 2;
   } else {
     form.tile_rows = 64;
     if (form.tile_cols == 32 || !roomy) {
@@ -101,18 +110,16 @@ void fit_to_weights(TileForm& form, GemmShape const& shape, std::int64_t matrice
 }
 
 /// Experts' e2m1 weights where they become f16: converting them is most of the work, and what a warp does once per stage and for
-/// the tokens serves 32 rows of weights.
+/// the tokens serves 64 rows of weights.
 void fit_to_conversion(TileForm& form, GemmShape const& shape, std::int64_t matrices) {
-  form.warps_k = form.k_tiles = 1;
   form.tile_rows = 128;
-  form.warps_rows = 4;
-  form.max_stages = 6;
+  form.warps_rows = form.warps_k = form.k_tiles = 2;
+  form.max_stages = 3;
   if (shape.n * matrices <= kFewTiles * 128) {
-    form.tile_rows = 64;
-    form.warps_rows = 2;
-    form.warps_k = 2;
-    form.k_tiles = 4;
-    form.max_stages = 2;
+    form.tile_rows = 32;
+    form.warps_rows = 1;
+    form.warps_k = form.k_tiles = 4;
+    form.max_stages = 3;
   }
 }
 
@@ -383,7 +390,7 @@ std::vector<GemmPlan> all_gemm_plans(Arch const& arch) {
         shape.b_scale = kScales[formats / 8 % 2];
         shape.a_gran_k = formats / 16 % 2 == 0 ? 32 : 128;
         shape.b_gran_k = formats / 32 % 2 == 0 ? 32 : 128;
-        for (std::int64_t const n : kFewAndMany) {
+        for (std::int64_t const n : kRowsOfWeights) {
           shape.n = n;
           add_plans(plans, plans_for(shape, arch));
         }
@@ -400,7 +407,7 @@ std::vector<GemmPlan> representative_gemm_plans(Arch const& arch) {
     for (std::size_t i = first; i < forms.size(); i += step) add_plans(plans, {forms[i]});
   };
   auto const add_all = [&](GemmShape of) {
-    for (std::int64_t const n : kFewAndMany) {
+    for (std::int64_t const n : kRowsOfWeights) {
       of.n = n;
       add(of, 0, 1);
     }
