@@ -7,8 +7,6 @@
 namespace deepwell::emu {
 namespace {
 
-__extension__ using Wide = __int128;
-
 enum class Video : u32 { kAdd, kSub, kAvrg, kAbsDiff, kMin, kMax, kSet, kShl, kShr, kMad };
 
 /// aux: 0 operation, 1 parts of a word, 2 signs (1 d, 2 a, 4 b), 3 .sat, 4 second operation (0 none, 1 add, 2 min, 3 max),
@@ -40,7 +38,7 @@ i64 part_of(u32 word, int part, int bits, bool is_signed) {
   return static_cast<i32>(raw << shift) >> shift;
 }
 
-i64 compute(Form const& form, i64 a, i64 b, i64 c) {
+i64 compute(Form const& form, i64 a, i64 b) {
   switch (form.op) {
     case Video::kAdd: return a + b;
     case Video::kSub: return a - b;
@@ -51,13 +49,8 @@ i64 compute(Form const& form, i64 a, i64 b, i64 c) {
     case Video::kShl:
     case Video::kShr: {
       i64 const by = form.extra != 0 ? (b & 31) : std::min<i64>(b, 32);
-      if (form.op == Video::kShl) return by == 32 ? 0 : a << by;
-      return a >> by;
-    }
-    case Video::kMad: {
-      Wide const sum = (static_cast<Wide>(a) * b + c) >> form.shift;
-      Wide const limit = i64{1} << 40;  // beyond every result of 32 bits
-      return static_cast<i64>(form.saturates ? std::clamp(sum, -limit, limit) : sum);
+      if (form.op == Video::kShr) return a >> by;
+      return static_cast<i64>(static_cast<u64>(a) << by);
     }
     case Video::kSet:
       switch (form.extra) {
@@ -68,6 +61,7 @@ i64 compute(Form const& form, i64 a, i64 b, i64 c) {
         case 4: return a > b;
         default: return a >= b;
       }
+    case Video::kMad: break;  // multiply_add()
   }
   return 0;
 }
@@ -78,34 +72,80 @@ i64 saturated(i64 value, int bits, bool is_signed) {
   return std::clamp(value, low, high);
 }
 
+/// Two or four parts. With .add they are added to all of c; otherwise c, from which parts outside a mask would come, is not used.
 Outcome video(Warp& w, Instr const& i, Mask mask) {
   Form const form = form_of(i);
   u32 const* const a = w.s32(i.v(1));
   u32 const* const b = w.s32(i.v(2));
-  bool const has_third = i.ops.size() > 3;
-  u32 const* const c = has_third ? w.s32(i.v(3)) : nullptr;
+  u32 const* const c = w.s32(i.v(3));
   u32* const out = w.d32(i.v(0));
-  u32 const part_mask = form.bits == 32 ? ~0u : (1u << form.bits) - 1;
+  u32 const part_mask = (1u << form.bits) - 1;
   for_lanes(mask, [&](int lane) {
     u32 word = 0;
-    u32 sum = has_third ? c[lane] : 0;
+    u32 sum = c[lane];
     for (int part = 0; part < form.parts; ++part) {
-      i64 const third = has_third ? part_of(c[lane], part, form.bits, form.d_signed) : 0;
       i64 value = compute(form, part_of(a[lane], part, form.bits, form.a_signed),
-                          part_of(b[lane], part, form.bits, form.b_signed), third);
+                          part_of(b[lane], part, form.bits, form.b_signed));
       if (form.saturates) value = saturated(value, form.bits, form.d_signed);
-      if (form.parts > 1 && form.second == 1) {
+      if (form.second == 1) {
         sum += static_cast<u32>(value);  // the parts are added to the whole of c
         continue;
       }
-      if (form.second == 1) value += third;
-      i64 const cut = part_of(static_cast<u32>(value), 0, form.bits, form.d_signed);
-      if (form.second == 2) value = std::min(cut, third);
-      if (form.second == 3) value = std::max(cut, third);
       word |= (static_cast<u32>(value) & part_mask) << (part * form.bits);
     }
-    out[lane] = form.parts > 1 && form.second == 1 ? sum : word;
+    out[lane] = form.second == 1 ? sum : word;
   });
+  w.propagate(i, mask);
+  return Outcome::kNext;
+}
+
+i64 low_extended(i64 value) { return static_cast<i32>(static_cast<u32>(value)); }
+
+/// .sat of a result of 64 bits. Only shifts and mad have an upper limit of unsigned results: the others keep the low bits there.
+i64 scalar_saturated(Form const& form, i64 value, bool is_signed) {
+  if (form.op == Video::kShl) {  // 34 bits are left of a shift
+    i64 const upper = static_cast<i64>(static_cast<u64>(value) << 30) >> 62;
+    value = static_cast<i64>(static_cast<u64>(upper) << 32 | static_cast<u32>(value));
+  }
+  if (is_signed) return saturated(value, 32, true);
+  bool const has_limit = form.op == Video::kShl || form.op == Video::kShr || form.op == Video::kMad;
+  return has_limit ? saturated(value, 32, false) : std::max<i64>(value, 0);
+}
+
+/// Product and sum are of signed numbers, whatever the types say: with unsigned a and b alone the sum's 64 bits are shifted and
+/// limited as an unsigned number's.
+u32 multiply_add(Form const& form, u32 a, u32 b, u32 c) {
+  bool const is_signed = form.a_signed || form.b_signed;
+  i64 value = i64{static_cast<i32>(a)} * static_cast<i32>(b) + static_cast<i32>(c);
+  value = is_signed ? value >> form.shift : static_cast<i64>(static_cast<u64>(value) >> form.shift);
+  return static_cast<u32>(form.saturates ? scalar_saturated(form, value, is_signed) : value);
+}
+
+/// What ptxas makes of scalar instructions for SM 9.0 and SM 12.x alike, and an H200 gave, where the manual says otherwise too
+/// (bench/results/silicon_sm90.md): results have 64 bits until the second operation has compared them, but sums, differences and
+/// saturated shifts are cut to 32 and extended by their sign first.
+u32 scalar_result(Form const& form, u32 a, u32 b, u32 c) {
+  if (form.op == Video::kMad) return multiply_add(form, a, b, c);
+  i64 value = compute(form, part_of(a, 0, 32, form.a_signed), part_of(b, 0, 32, form.b_signed));
+  if (form.saturates) value = scalar_saturated(form, value, form.d_signed);
+  if (form.second < 2) return static_cast<u32>(value) + (form.second == 1 ? c : 0);
+  bool const sums = form.op == Video::kAdd || form.op == Video::kSub;
+  bool const shifts = form.op == Video::kShl || form.op == Video::kShr;
+  if (sums || (shifts && form.saturates)) value = low_extended(value);
+  bool const is_signed = form.op == Video::kSet ? form.a_signed : form.d_signed;
+  i64 const third = part_of(c, 0, 32, is_signed);
+  bool const less = is_signed ? value < third : static_cast<u64>(value) < static_cast<u64>(third);
+  return static_cast<u32>(less == (form.second == 2) ? value : third);
+}
+
+Outcome scalar(Warp& w, Instr const& i, Mask mask) {
+  Form const form = form_of(i);
+  u32 const* const a = w.s32(i.v(1));
+  u32 const* const b = w.s32(i.v(2));
+  u32 const* const c = i.ops.size() > 3 ? w.s32(i.v(3)) : nullptr;
+  u32* const out = w.d32(i.v(0));
+  for_lanes(mask,
+            [&](int lane) { out[lane] = scalar_result(form, a[lane], b[lane], c != nullptr ? c[lane] : 0); });
   w.propagate(i, mask);
   return Outcome::kNext;
 }
@@ -131,14 +171,17 @@ Exec bind(Instr& i, BindContext const&) {
   if constexpr (kOp == Video::kMad) i.aux[6] = i.has(".shr7") ? 7 : i.has(".shr15") ? 15 : 0;
   if (kParts == 1 && kOp != Video::kMad && (i.aux[4] != 0) != (i.ops.size() == 4))
     throw unsupported(i, "a third source goes with .add, .min or .max");
-  return &video;
+  return kParts == 1 ? &scalar : &video;
 }
 
 #define DW_SIGN "(.u32|.s32) "
-#define DW_SCALAR(name, op)                                                                         \
-  {                                                                                                 \
-    .pattern = name " " DW_SIGN DW_SIGN DW_SIGN "[.sat] [.add|.min|.max]",                          \
-    .operands = "d32, s32, s32, ?s32", .ptx = 20, .section = "9.7.18.1 " name, .bind = &bind<op, 1> \
+#define DW_SECOND_NOTE \
+  "what ptxas 13.0 makes of it, on SM 9.0 and 12.x alike; .sat, .min and .max are not always the manual's"
+#define DW_SCALAR(name, op)                                                                          \
+  {                                                                                                  \
+    .pattern = name " " DW_SIGN DW_SIGN DW_SIGN "[.sat] [.add|.min|.max]",                           \
+    .operands = "d32, s32, s32, ?s32", .ptx = 20, .section = "9.7.18.1 " name, .bind = &bind<op, 1>, \
+    .note = DW_SECOND_NOTE                                                                           \
   }
 #define DW_SIMD(name, op, parts)                                                                            \
   {                                                                                                         \
@@ -155,17 +198,21 @@ constexpr Row kRows[] = {
     DW_SIMD("vadd4", Video::kAdd, 4), DW_SIMD("vsub4", Video::kSub, 4), DW_SIMD("vavrg4", Video::kAvrg, 4),
     DW_SIMD("vabsdiff4", Video::kAbsDiff, 4), DW_SIMD("vmin4", Video::kMin, 4), DW_SIMD("vmax4", Video::kMax, 4),
     {.pattern = "vset " DW_SIGN DW_SIGN "(.eq|.ne|.lt|.le|.gt|.ge) [.add|.min|.max]", .operands = "d32, s32, s32, ?s32",
-     .ptx = 20, .section = "9.7.18.1 vset", .bind = &bind<Video::kSet, 1>},
+     .ptx = 20, .section = "9.7.18.1 vset", .bind = &bind<Video::kSet, 1>,
+     .note = DW_SECOND_NOTE},
     {.pattern = "vset2 " DW_SIGN DW_SIGN "(.eq|.ne|.lt|.le|.gt|.ge) [.add]", .operands = "d32, s32, s32, s32",
      .ptx = 30, .section = "9.7.18.2 vset2", .bind = &bind<Video::kSet, 2>},
     {.pattern = "vset4 " DW_SIGN DW_SIGN "(.eq|.ne|.lt|.le|.gt|.ge) [.add]", .operands = "d32, s32, s32, s32",
      .ptx = 30, .section = "9.7.18.2 vset4", .bind = &bind<Video::kSet, 4>},
     {.pattern = "vshl " DW_SIGN DW_SIGN ".u32 [.sat] (.clamp|.wrap) [.add|.min|.max]", .operands = "d32, s32, s32, ?s32",
-     .ptx = 20, .section = "9.7.18.1 vshl", .bind = &bind<Video::kShl, 1>},
+     .ptx = 20, .section = "9.7.18.1 vshl", .bind = &bind<Video::kShl, 1>,
+     .note = DW_SECOND_NOTE},
     {.pattern = "vshr " DW_SIGN DW_SIGN ".u32 [.sat] (.clamp|.wrap) [.add|.min|.max]", .operands = "d32, s32, s32, ?s32",
-     .ptx = 20, .section = "9.7.18.1 vshr", .bind = &bind<Video::kShr, 1>},
+     .ptx = 20, .section = "9.7.18.1 vshr", .bind = &bind<Video::kShr, 1>,
+     .note = DW_SECOND_NOTE},
     {.pattern = "vmad " DW_SIGN DW_SIGN DW_SIGN "[.sat] [.shr7|.shr15]", .operands = "d32, s32, s32, s32",
-     .ptx = 20, .section = "9.7.18.1 vmad", .bind = &bind<Video::kMad, 1>},
+     .ptx = 20, .section = "9.7.18.1 vmad", .bind = &bind<Video::kMad, 1>,
+     .note = "what ptxas 13.0 makes of it, on SM 9.0 and 12.x alike; .sat, .shr7 and .shr15 are not always the manual's"},
 };
 // clang-format on
 
