@@ -24,13 +24,4 @@ std::string reason_without(emu::Row const& row) {
   return {};
 }
 
-bool newer_than_the_last_run(emu::Row const& row) {
-  static constexpr std::string_view kBegins[] = {"vadd",  "vsub", "vabsdiff", "vmin", "vmax",
-                                                 "vavrg", "vset", "vshl",     "vshr", "vmad"};
-  for (std::string_view const begin : kBegins) {
-    if (row.pattern.starts_with(begin)) return true;
-  }
-  return row.pattern.starts_with("set ") && row.pattern.ends_with(" .bf16");
-}
-
 }  // namespace deepwell::silicon

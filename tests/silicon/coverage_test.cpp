@@ -43,7 +43,6 @@ TEST(Silicon, EveryRowIsExecutedOrLeftOutWithAReason) {
     if (program.ulps > 0 || (found != golden.end() && found->second != "refused"))
       add_rows(program.ptx, rows);
   }
-  std::set<emu::Row const*> const on_a_gpu = rows;
   for (testing::Case const& one : testing::read_cases(DW_SOURCE_DIR "/tests/emu/cases")) {
     if (!one.error.empty() || std::find(one.targets.begin(), one.targets.end(), kTarget) == one.targets.end())
       continue;
@@ -52,10 +51,6 @@ TEST(Silicon, EveryRowIsExecutedOrLeftOutWithAReason) {
   ASSERT_GT(rows.size(), 300u);
   for (emu::Row const* row : emu::all_rows()) {
     if (!emu::has(emu::parse_target(kTarget), row->needs)) continue;
-    if (newer_than_the_last_run(*row)) {
-      EXPECT_FALSE(on_a_gpu.contains(row)) << row->pattern << ": a GPU has run it";
-      continue;
-    }
     bool const reason = !reason_without(*row).empty();
     EXPECT_TRUE(reason || rows.contains(row)) << row->pattern << ": no program and no case executes it";
   }
@@ -65,7 +60,7 @@ TEST(Silicon, EveryRowIsExecutedOrLeftOutWithAReason) {
 TEST(Silicon, ProgramsGiveWhatAnH200Gives) {
   auto const golden = measured();
   auto left = golden;
-  ASSERT_GT(golden.size(), 3500u);
+  ASSERT_GT(golden.size(), 4800u);
   Runner runner(fmt::format("emu:{}", kTarget));
   for (Program const& program : programs(kTarget)) {
     left.erase(program.name);

@@ -52,8 +52,6 @@ std::vector<Program> programs(std::string const& target);
 
 /// Why a row of the table has no program here: empty where it has, or where it is left to the instruction cases.
 std::string reason_without(emu::Row const& row);
-/// Rows that have programs, which no GPU has run yet.
-bool newer_than_the_last_run(emu::Row const& row);
 
 /// What the pattern of a row expands to; of more than 20000 spellings as many, spread over all.
 std::vector<std::string> spellings(emu::Row const& row);
