@@ -88,7 +88,8 @@ void write_measurements(std::string const& list, std::string const& path, std::s
   DW_CHECK(file.good(), kBadArgument, "{}: cannot be written", path);
 }
 
-/// A statement may use %p<2> (predicates), %c<2> (b8), %h<10> (b16), %r<80> (b32), %d<70> (b64), %q<1> (b128) and `sm`.
+/// A statement may use %p<2> (predicates), %c<2> (b8), %h<10> (b16), %r<80> (b32), %d<70> (b64), %q<1> (b128), `sm`,
+/// and registers of other types as %u16_<10>: as many as of .b16.
 void print_what_parses(std::string const& list, std::string const& target) {
   std::ifstream lines(list);
   emu::Profile const profile = emu::parse_profile("emu:" + target);
@@ -96,7 +97,10 @@ void print_what_parses(std::string const& list, std::string const& target) {
     std::string const ptx = fmt::format(
         ".version 9.0\n.target {}\n.address_size 64\n.visible .entry k() {{ .reg .pred %p<2>; .reg .b8 "
         "%c<2>; "
-        ".reg .b16 %h<10>; .reg .b32 %r<80>; .reg .b64 %d<70>; .reg .b128 %q<1>; .shared .align 128 .b8 "
+        ".reg .b16 %h<10>; .reg .b32 %r<80>; .reg .b64 %d<70>; .reg .b128 %q<1>; "
+        ".reg .u8 %u8_<2>; .reg .s8 %s8_<2>; .reg .u16 %u16_<10>; .reg .s16 %s16_<10>; .reg .f16 %f16_<10>; "
+        ".reg .u32 %u32_<80>; .reg .s32 %s32_<80>; .reg .f32 %f32_<80>; .reg .f16x2 %f16x2_<80>; "
+        ".reg .u64 %u64_<70>; .reg .s64 %s64_<70>; .reg .f64 %f64_<70>; .shared .align 128 .b8 "
         "sm[128];\n"
         "{}\nret; }}\n",
         target, line);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-# Asks ptxas and the emulator about every statement of forms.py and scalar_forms.py, for each target: both must take it or both refuse
-# it. What the emulator refuses by name all the same is listed here, each with its reason.
+# Asks ptxas and the emulator about every statement of forms.py, scalar_forms.py and typed_forms.py, for each target: both must take it
+# or both refuse it. What the emulator refuses by name all the same is listed here, each with its reason.
 # Usage: compare_forms.py --emulator=emu_tests [--ptxas=PTXAS] [--show=20]
 import argparse
 import re
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import forms
 import scalar_forms
+import typed_forms
 
 TARGETS = ["sm_90a", "sm_120a", "sm_121a", "sm_120f"]
 BATCH = 400
@@ -21,6 +22,9 @@ SCOPE = (
     "{ .reg .pred %p<2>; .reg .b8 %c<2>; .reg .b16 %h<10>; .reg .b32 %r<80>; .reg .b64 %d<70>; .reg .b128 %q<1>; "
     ".shared .align 128 .b8 sm[128];"
 )
+for bits, types in typed_forms.DECLARED.items():
+    count = {8: 2, 16: 10, 32: 80, 64: 70}[bits]
+    SCOPE += "".join(f" .reg .{type} %{type}_<{count}>;" for type in types)
 # What ptxas takes and the emulator does not.
 REFUSED = [
     (r"im2col", "maps of the machine are tiled"),
@@ -95,7 +99,9 @@ def main():
     arguments.add_argument("--emulator", required=True)
     arguments.add_argument("--show", type=int, default=20)
     options = arguments.parse_args()
-    lines = list(dict.fromkeys(forms.statements() + scalar_forms.statements()))
+    lines = list(
+        dict.fromkeys(forms.statements() + scalar_forms.statements() + typed_forms.statements())
+    )
     used, wrong = set(), []
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda target: ptxas_takes(options.ptxas, lines, target), TARGETS))

@@ -412,8 +412,8 @@ OTHERS = [
 OTHERS += ["%clock64", "{%r1, %r2}"]
 
 
-def operands():
-    """Each operand in turn is of another width, or no register."""
+def operand_forms():
+    """Opcodes with the widths of their operands."""
     forms = [(f"{base}.{type}", [width(type)] * 3) for base in ("add", "sub", "min") for type in PLAIN[3:]]
     forms += [(f"mul.lo.{t}", [width(t)] * 3) for t in PLAIN[3:9]] + [("mul.wide.u16", [32, 16, 16])]
     forms += [
@@ -468,7 +468,12 @@ def operands():
         ("fns.b32", [32] * 4),
     ]
     forms += [("add.f16x2", [32] * 3), ("max.f16", [16] * 3), ("max.bf16x2", [32] * 3), ("neg.s64", [64] * 2)]
-    for opcode, widths in forms:
+    return forms
+
+
+def operands():
+    """Each operand in turn is of another width, or no register."""
+    for opcode, widths in operand_forms():
         plain = [at(bits, k) for k, bits in enumerate(widths)]
         yield f"{opcode} {', '.join(plain[:-1])};"
         yield f"{opcode} {', '.join([*plain, plain[-1]])};"

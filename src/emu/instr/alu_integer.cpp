@@ -407,7 +407,7 @@ constexpr Row kRows[] = {
      .section = "9.7.2 madc",
      .bind = &bind_chain<Chain::kMadHi, true>},
     {.pattern = "dp4a (.u32|.s32) (.u32|.s32)",
-     .operands = "d32, s32, s32, s32",
+     .operands = "di32, s32, s32, si32",
      .ptx = 50,
      .section = "9.7.1 dp4a",
      .bind = [](Instr& i, BindContext const&) -> Exec {
@@ -419,7 +419,7 @@ constexpr Row kRows[] = {
        }
      }},
     {.pattern = "dp2a (.lo|.hi) (.u32|.s32) (.u32|.s32)",
-     .operands = "d32, s32, s32, s32",
+     .operands = "di32, s32, s32, si32",
      .ptx = 50,
      .section = "9.7.1 dp2a",
      .bind = [](Instr& i, BindContext const&) -> Exec {

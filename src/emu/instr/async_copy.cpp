@@ -249,13 +249,13 @@ constexpr std::string_view kAsync = "9.7.9.25.3.1 cp.async",
 
 // clang-format off
 constexpr Row kRows[] = {
-    {.pattern = "cp .async (.ca|.cg) (.shared|.shared::cta) .global [.L2::cache_hint] [.L2::64B|.L2::128B|.L2::256B]", .operands = "a, a, s32, ?x, x", .ptx = 70, .needs = Needs::kSm80, .section = kAsync, .bind = bind_cp_async},
+    {.pattern = "cp .async (.ca|.cg) (.shared|.shared::cta) .global [.L2::cache_hint] [.L2::64B|.L2::128B|.L2::256B]", .operands = "a, a, si32, ?xi, xi", .ptx = 70, .needs = Needs::kSm80, .section = kAsync, .bind = bind_cp_async},
     {.pattern = "cp .async .commit_group", .operands = "", .ptx = 70, .needs = Needs::kSm80, .section = kAsyncCommit, .exec = exec_commit<false>},
-    {.pattern = "cp .async .wait_group", .operands = "s32", .ptx = 70, .needs = Needs::kSm80, .section = kAsyncWait, .bind = bind_wait_group<false>},
+    {.pattern = "cp .async .wait_group", .operands = "si32", .ptx = 70, .needs = Needs::kSm80, .section = kAsyncWait, .bind = bind_wait_group<false>},
     {.pattern = "cp .async .wait_all", .operands = "", .ptx = 70, .needs = Needs::kSm80, .section = kAsyncWait, .exec = exec_wait_all},
     {.pattern = "cp .async .mbarrier .arrive [.noinc] [.shared|.shared::cta] .b64", .operands = "a", .ptx = 70, .needs = Needs::kSm80, .section = kAsyncArrive, .bind = bind_copy_arrive},
     {.pattern = "cp .async .bulk .commit_group", .operands = "", .ptx = 80, .needs = Needs::kSm90, .section = kBulkCommit, .exec = exec_commit<true>},
-    {.pattern = "cp .async .bulk .wait_group [.read]", .operands = "s32", .ptx = 80, .needs = Needs::kSm90, .section = kBulkWait, .bind = bind_wait_group<true>},
+    {.pattern = "cp .async .bulk .wait_group [.read]", .operands = "si32", .ptx = 80, .needs = Needs::kSm90, .section = kBulkWait, .bind = bind_wait_group<true>},
 };
 // clang-format on
 

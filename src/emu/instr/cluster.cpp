@@ -328,8 +328,8 @@ constexpr std::string_view kMapa = "9.7.9 mapa", kRank = "9.7.9 getctarank",
 
 // clang-format off
 constexpr Row kRows[] = {
-    {.pattern = "mapa [.shared::cluster] (.u32|.u64)", .operands = "dT, x, s32", .ptx = 78, .needs = Needs::kSm90, .section = kMapa, .bind = bind_mapa},
-    {.pattern = "getctarank [.shared::cluster] (.u32|.u64)", .operands = "d32, x", .ptx = 78, .needs = Needs::kSm90, .section = kRank, .bind = bind_getctarank},
+    {.pattern = "mapa [.shared::cluster] (.u32|.u64)", .operands = "dT, x, si32", .ptx = 78, .needs = Needs::kSm90, .section = kMapa, .bind = bind_mapa},
+    {.pattern = "getctarank [.shared::cluster] (.u32|.u64)", .operands = "di32, x", .ptx = 78, .needs = Needs::kSm90, .section = kRank, .bind = bind_getctarank},
     {.pattern = "barrier .cluster .arrive [.release|.relaxed] [.aligned]", .operands = "", .ptx = 78, .needs = Needs::kSm90, .section = kBarrier, .bind = bind_cluster_barrier<exec_cluster_arrive>},
     {.pattern = "barrier .cluster .wait [.acquire] [.aligned]", .operands = "", .ptx = 78, .needs = Needs::kSm90, .section = kBarrier, .bind = bind_cluster_barrier<exec_cluster_wait>},
     {.pattern = "st .async [.weak] [.shared|.shared::cta|.shared::cluster] .mbarrier::complete_tx::bytes [.v2|.v4] (.b32|.u32|.s32|.f32)", .operands = "a, x, a", .ptx = 81, .needs = Needs::kSm90, .section = kStAsync, .bind = bind_store_async},

@@ -109,7 +109,7 @@ constexpr Row kRows[] = {
        return &nothing;
      }},
     {.pattern = "nanosleep .u32",
-     .operands = "s32",
+     .operands = "si32",
      .ptx = 63,
      .section = "9.7.19 nanosleep",
      .exec = &give_way,

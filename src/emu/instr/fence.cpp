@@ -67,7 +67,7 @@ constexpr Row kRows[] = {
     {.pattern = "fence .proxy .async::generic .acquire .sync_restrict::shared::cluster .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .exec = exec_proxy_fence},
     {.pattern = "fence .proxy .async::generic .release .sync_restrict::shared::cta .cluster", .operands = "", .ptx = 86, .needs = Needs::kSm90, .section = kFence, .exec = exec_proxy_fence},
     {.pattern = "fence .proxy .tensormap::generic .release (.cta|.cluster|.gpu|.sys)", .operands = "", .ptx = 83, .needs = Needs::kSm90, .section = kFence, .exec = exec_nothing},
-    {.pattern = "fence .proxy .tensormap::generic .acquire (.cta|.cluster|.gpu|.sys)", .operands = "a, s32", .ptx = 83, .needs = Needs::kSm90, .section = kFence, .bind = bind_tensormap_acquire},
+    {.pattern = "fence .proxy .tensormap::generic .acquire (.cta|.cluster|.gpu|.sys)", .operands = "ab, s32", .ptx = 83, .needs = Needs::kSm90, .section = kFence, .bind = bind_tensormap_acquire},
     {.pattern = "membar (.cta|.gl|.sys)", .operands = "", .ptx = 14, .needs = Needs::kAny, .section = kFence, .bind = bind_fence},
     {.pattern = "membar .proxy .alias", .operands = "", .ptx = 75, .needs = Needs::kAny, .section = kFence, .bind = bind_proxy_fence},
 };

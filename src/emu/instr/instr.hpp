@@ -37,14 +37,18 @@ enum class Outcome : std::uint8_t {
 /// `warp.fragment()` names. Lanes outside `mask` must keep their registers.
 using Exec = Outcome (*)(Warp& warp, Instr const& instr, Mask mask);
 
+/// What a register is declared as, beside its width: ptxas holds instructions to it.
+enum class RegisterType : std::uint8_t { kBits, kUnsigned, kSigned, kFloat, kHalves };
+
 /// A 32-lane value: a register, an immediate (or address of a symbol) broadcast in the constant pool, or the sink `_`.
 /// Registers of 8, 16 and 32 bits are held in uint32_t[32] with zero upper bits, 64 bits in uint64_t[32], 128 bits in
 /// Bits128[32]; a predicate (bits == 1) is one uint32_t mask.
 struct Value {
   enum class Kind : std::uint8_t { kNone, kRegister, kConstant, kSink };
   Kind kind = Kind::kNone;
-  bool negated = false;      // `!%p`
-  std::uint8_t bits = 0;     // 1, 8, 16, 32, 64 or 128
+  bool negated = false;   // `!%p`
+  std::uint8_t bits = 0;  // 1, 8, 16, 32, 64 or 128
+  RegisterType type = RegisterType::kBits;
   std::uint32_t offset = 0;  // bytes into the warp's register file, or into the constant pool
   std::uint32_t index = 0;   // its poison mask
   std::uint32_t number = 0;  // the register as the text names it, for reports
@@ -150,9 +154,10 @@ struct BindContext {
 ///   d4x32 s4x32   vector of exactly 4; dvT svT: scalar or vector as the opcode's .v2/.v4/.v8 says (>T in width)
 ///   s#32 s##32    a count, no floating-point constant; the second with constants from 0 to 255
 ///   sf32          an f32, whatever the opcode's types
+///   di32 si32     an integer, whatever the opcode's types, as counts are
 ///   d32|1         pair, the second part optional; d32|!1: it has to be there
-///   a             address; ac: address with a vector of coordinates; a may also carry a second part
-///   l             label; n: name; x: anything (bind checks it)
+///   a             address; ac: address with a vector of coordinates; a may also carry a second part; ab: in a register of any type
+///   l             label; n: name; x: anything (bind checks it); xi: the same, registers of integers
 struct Row {
   std::string_view pattern;
   std::string_view operands;

@@ -324,12 +324,12 @@ Exec bind_store(Instr& i, BindContext const& context) {
 
 constexpr Row kRows[] = {
     {.pattern = "ld " DW_ORDER DW_SPACES " " DW_CACHE DW_TYPES,
-     .operands = "dvT, a, ?s64",
+     .operands = "dvT, a, ?si64",
      .section = "9.7.9 ld",
      .bind = &bind_load},
     {.pattern = "ldu [.global] " DW_TYPES, .operands = "dvT, a", .section = "9.7.9 ldu", .bind = &bind_load},
     {.pattern = "st " DW_ORDER DW_SPACES " " DW_CACHE DW_TYPES,
-     .operands = "a, svT, ?s64",
+     .operands = "a, svT, ?si64",
      .section = "9.7.9 st",
      .bind = &bind_store},
 };

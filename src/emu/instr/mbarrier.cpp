@@ -290,21 +290,21 @@ constexpr std::string_view kInit = "9.7.13.15.9 mbarrier.init", kInval = "9.7.13
 
 // clang-format off
 constexpr Row kRows[] = {
-    {.pattern = "mbarrier .init [.shared|.shared::cta] .b64", .operands = "a, s32", .ptx = 70, .needs = Needs::kSm80, .section = kInit, .bind = bind_init},
+    {.pattern = "mbarrier .init [.shared|.shared::cta] .b64", .operands = "a, si32", .ptx = 70, .needs = Needs::kSm80, .section = kInit, .bind = bind_init},
     {.pattern = "mbarrier .inval [.shared|.shared::cta] .b64", .operands = "a", .ptx = 70, .needs = Needs::kSm80, .section = kInval, .bind = bind_inval},
-    {.pattern = "mbarrier .expect_tx [.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "a, s32", .ptx = 80, .needs = Needs::kSm90, .section = kExpect, .bind = bind_tx},
-    {.pattern = "mbarrier .complete_tx [.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "a, s32", .ptx = 80, .needs = Needs::kSm90, .section = kComplete, .bind = bind_tx},
-    {.pattern = "mbarrier .arrive [.release|.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "d64, a, ?s32", .ptx = 70, .needs = Needs::kSm80, .section = kArriveSection, .bind = bind_arrive<Arrival::kPlain, false>},
-    {.pattern = "mbarrier .arrive .expect_tx [.release|.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "d64, a, s32", .ptx = 80, .needs = Needs::kSm90, .section = kArriveSection, .bind = bind_arrive<Arrival::kExpectTx, false>},
-    {.pattern = "mbarrier .arrive .noComplete [.release] [.cta] [.shared|.shared::cta] .b64", .operands = "d64, a, s32", .ptx = 70, .needs = Needs::kSm80, .section = kArriveSection, .bind = bind_arrive<Arrival::kNoComplete, false>},
-    {.pattern = "mbarrier .arrive_drop [.release|.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "d64, a, ?s32", .ptx = 70, .needs = Needs::kSm80, .section = kDropSection, .bind = bind_arrive<Arrival::kPlain, true>},
-    {.pattern = "mbarrier .arrive_drop .expect_tx [.release|.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "d64, a, s32", .ptx = 80, .needs = Needs::kSm90, .section = kDropSection, .bind = bind_arrive<Arrival::kExpectTx, true>},
-    {.pattern = "mbarrier .arrive_drop .noComplete [.release] [.cta] [.shared|.shared::cta] .b64", .operands = "d64, a, s32", .ptx = 70, .needs = Needs::kSm80, .section = kDropSection, .bind = bind_arrive<Arrival::kNoComplete, true>},
-    {.pattern = "mbarrier .test_wait [.acquire|.relaxed] [.cta|.cluster] [.shared|.shared::cta] .b64", .operands = "d1, a, s64", .ptx = 70, .needs = Needs::kSm80, .section = kWait, .bind = bind_wait<false, false>},
-    {.pattern = "mbarrier .test_wait .parity [.acquire|.relaxed] [.cta|.cluster] [.shared|.shared::cta] .b64", .operands = "d1, a, s32", .ptx = 71, .needs = Needs::kSm80, .section = kWait, .bind = bind_wait<false, true>},
-    {.pattern = "mbarrier .try_wait [.acquire|.relaxed] [.cta|.cluster] [.shared|.shared::cta] .b64", .operands = "d1, a, s64, ?s32", .ptx = 78, .needs = Needs::kSm90, .section = kWait, .bind = bind_wait<true, false>},
-    {.pattern = "mbarrier .try_wait .parity [.acquire|.relaxed] [.cta|.cluster] [.shared|.shared::cta] .b64", .operands = "d1, a, s32, ?s32", .ptx = 78, .needs = Needs::kSm90, .section = kWait, .bind = bind_wait<true, true>},
-    {.pattern = "mbarrier .pending_count .b64", .operands = "d32, s64", .ptx = 70, .needs = Needs::kSm80, .section = kPending, .exec = exec_pending_count},
+    {.pattern = "mbarrier .expect_tx [.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "a, si32", .ptx = 80, .needs = Needs::kSm90, .section = kExpect, .bind = bind_tx},
+    {.pattern = "mbarrier .complete_tx [.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "a, si32", .ptx = 80, .needs = Needs::kSm90, .section = kComplete, .bind = bind_tx},
+    {.pattern = "mbarrier .arrive [.release|.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "di64, a, ?si32", .ptx = 70, .needs = Needs::kSm80, .section = kArriveSection, .bind = bind_arrive<Arrival::kPlain, false>},
+    {.pattern = "mbarrier .arrive .expect_tx [.release|.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "di64, a, si32", .ptx = 80, .needs = Needs::kSm90, .section = kArriveSection, .bind = bind_arrive<Arrival::kExpectTx, false>},
+    {.pattern = "mbarrier .arrive .noComplete [.release] [.cta] [.shared|.shared::cta] .b64", .operands = "di64, a, si32", .ptx = 70, .needs = Needs::kSm80, .section = kArriveSection, .bind = bind_arrive<Arrival::kNoComplete, false>},
+    {.pattern = "mbarrier .arrive_drop [.release|.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "di64, a, ?si32", .ptx = 70, .needs = Needs::kSm80, .section = kDropSection, .bind = bind_arrive<Arrival::kPlain, true>},
+    {.pattern = "mbarrier .arrive_drop .expect_tx [.release|.relaxed] [.cta|.cluster] [.shared|.shared::cta|.shared::cluster] .b64", .operands = "di64, a, si32", .ptx = 80, .needs = Needs::kSm90, .section = kDropSection, .bind = bind_arrive<Arrival::kExpectTx, true>},
+    {.pattern = "mbarrier .arrive_drop .noComplete [.release] [.cta] [.shared|.shared::cta] .b64", .operands = "di64, a, si32", .ptx = 70, .needs = Needs::kSm80, .section = kDropSection, .bind = bind_arrive<Arrival::kNoComplete, true>},
+    {.pattern = "mbarrier .test_wait [.acquire|.relaxed] [.cta|.cluster] [.shared|.shared::cta] .b64", .operands = "d1, a, si64", .ptx = 70, .needs = Needs::kSm80, .section = kWait, .bind = bind_wait<false, false>},
+    {.pattern = "mbarrier .test_wait .parity [.acquire|.relaxed] [.cta|.cluster] [.shared|.shared::cta] .b64", .operands = "d1, a, si32", .ptx = 71, .needs = Needs::kSm80, .section = kWait, .bind = bind_wait<false, true>},
+    {.pattern = "mbarrier .try_wait [.acquire|.relaxed] [.cta|.cluster] [.shared|.shared::cta] .b64", .operands = "d1, a, si64, ?si32", .ptx = 78, .needs = Needs::kSm90, .section = kWait, .bind = bind_wait<true, false>},
+    {.pattern = "mbarrier .try_wait .parity [.acquire|.relaxed] [.cta|.cluster] [.shared|.shared::cta] .b64", .operands = "d1, a, si32, ?si32", .ptx = 78, .needs = Needs::kSm90, .section = kWait, .bind = bind_wait<true, true>},
+    {.pattern = "mbarrier .pending_count .b64", .operands = "di32, si64", .ptx = 70, .needs = Needs::kSm80, .section = kPending, .exec = exec_pending_count},
 };
 // clang-format on
 

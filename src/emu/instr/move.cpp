@@ -257,7 +257,7 @@ constexpr Row kRows[] = {
      .section = "9.7.9 cvta",
      .bind = &bind_cvta<true>},
     {.pattern = "isspacep (.const|.global|.local|.shared|.shared::cta|.shared::cluster|.param|.param::entry)",
-     .operands = "d1, s*",
+     .operands = "d1, si*",
      .section = "9.7.9 isspacep",
      .bind = [](Instr& i, BindContext const&) -> Exec {
        if (i.has(".const")) throw unsupported(i, "constant memory is not told apart from global memory");

@@ -54,15 +54,22 @@ OperandRule compile_operand(Row const& row, std::string_view text) {
     rule.role = 'c';
     return rule;
   }
+  if (rule.role == 'a') rule.takes_any = text == "b";
+  if (rule.role == 'x') rule.is_integer = text == "i";
   if (rule.role == 'a' || rule.role == 'l' || rule.role == 'n' || rule.role == 'x') return rule;
   if (rule.role != 'd' && rule.role != 's') bad_row(row, "an operand begins with d, s, a, l, n or x");
   if (!text.empty() && text[0] == 'f') {
     rule.is_fraction = true;
     text.remove_prefix(1);
   }
+  if (!text.empty() && text[0] == 'i') {
+    rule.is_integer = true;
+    text.remove_prefix(1);
+  }
   for (; !text.empty() && text[0] == '#'; text.remove_prefix(1)) {
     rule.is_place = !rule.typed;
     rule.typed = false;
+    rule.is_integer = true;
   }
   if (!text.empty() && text[0] == '>') {
     rule.wider = true;
@@ -250,6 +257,32 @@ int bits_of_type(std::string_view modifier) {
   };
   auto const found = widths.find(modifier);
   return found == widths.end() ? 0 : found->second;
+}
+
+RegisterType register_type(std::string_view declared) {
+  if (declared == ".f16x2") return RegisterType::kHalves;
+  switch (declared[1]) {
+    case 'u': return RegisterType::kUnsigned;
+    case 's': return RegisterType::kSigned;
+    case 'f': return RegisterType::kFloat;
+    default: return RegisterType::kBits;
+  }
+}
+
+bool agrees(RegisterType type, bool is_wider, std::string_view modifier) {
+  if (type == RegisterType::kBits || modifier.empty()) return true;
+  if (modifier == kAnyInteger) return type == RegisterType::kUnsigned || type == RegisterType::kSigned;
+  if (modifier == ".f16x2" || modifier == ".u16x2" || modifier == ".s16x2")
+    return type == RegisterType::kHalves;
+  if (modifier[2] < '0' || modifier[2] > '9')
+    return false;  // .bf16, .tf32, .e4m3x2, .ue8m0x2: registers of bits
+  switch (modifier[1]) {
+    case 'b': return true;
+    case 'u':
+    case 's': return type != RegisterType::kFloat;
+    case 'f': return type == RegisterType::kFloat && !is_wider && !modifier.ends_with("x2");
+    default: return false;
+  }
 }
 
 std::vector<std::string> split_opcode(std::string_view opcode) {

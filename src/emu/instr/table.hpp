@@ -27,7 +27,9 @@ struct OperandRule {
   bool needs_second = false;
   bool typed = true;  // of the opcode's type; false: a count of fixed width
   bool is_fraction = false;
-  bool is_place = false;  // a count of bits: its constants are 0 to 255
+  bool is_integer = false;  // its registers are of integers or bits, whatever the opcode's types
+  bool takes_any = false;   // its registers are of any type
+  bool is_place = false;    // a count of bits: its constants are 0 to 255
 };
 
 struct CompiledRow {
@@ -64,6 +66,14 @@ std::optional<std::vector<std::string>> reordered(CompiledRow const& row,
 
 /// Width in bits of a type modifier (".f32" 32, ".pred" 1, ".f16x2" 32); 0 when it is none.
 int bits_of_type(std::string_view modifier);
+
+/// Of a register declared with that type.
+RegisterType register_type(std::string_view declared);
+/// Stands for .u and .s of any width where a type modifier is wanted.
+inline constexpr std::string_view kAnyInteger = "an integer";
+/// Whether ptxas takes a register for an operand with that type modifier, which may be empty: no type is asked for. `is_wider`: the
+/// register has more bits than the type.
+bool agrees(RegisterType type, bool is_wider, std::string_view modifier);
 
 /// "add", ".rn", ".f32".
 std::vector<std::string> split_opcode(std::string_view opcode);

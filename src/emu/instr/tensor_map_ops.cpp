@@ -220,9 +220,9 @@ constexpr Row kRows[] = {
     {.pattern = "prefetchu .L1", .operands = "a", .ptx = 20, .section = kPrefetch, .exec = exec_nothing},
     {.pattern = "applypriority [.global] .L2::evict_normal", .operands = "a, s32", .ptx = 74, .needs = Needs::kSm80, .section = kApply, .bind = bind_discard<false>},
     {.pattern = "discard [.global] .L2", .operands = "a, s32", .ptx = 74, .needs = Needs::kSm80, .section = kDiscardSection, .bind = bind_discard<true>},
-    {.pattern = "createpolicy .fractional (.L2::evict_last|.L2::evict_normal|.L2::evict_first|.L2::evict_unchanged) [.L2::evict_first|.L2::evict_unchanged] .b64", .operands = "d64, ?sf32", .ptx = 74, .needs = Needs::kSm80, .section = kPolicy, .exec = exec_create_policy},
-    {.pattern = "createpolicy .range [.global] (.L2::evict_last|.L2::evict_normal|.L2::evict_first|.L2::evict_unchanged) [.L2::evict_first|.L2::evict_unchanged] .b64", .operands = "d64, a, s32, s32", .ptx = 74, .needs = Needs::kSm80, .section = kPolicy, .exec = exec_create_policy},
-    {.pattern = "createpolicy .cvt .L2 .b64", .operands = "d64, s64", .ptx = 74, .needs = Needs::kSm80, .section = kPolicy, .exec = exec_create_policy},
+    {.pattern = "createpolicy .fractional (.L2::evict_last|.L2::evict_normal|.L2::evict_first|.L2::evict_unchanged) [.L2::evict_first|.L2::evict_unchanged] .b64", .operands = "di64, ?sf32", .ptx = 74, .needs = Needs::kSm80, .section = kPolicy, .exec = exec_create_policy},
+    {.pattern = "createpolicy .range [.global] (.L2::evict_last|.L2::evict_normal|.L2::evict_first|.L2::evict_unchanged) [.L2::evict_first|.L2::evict_unchanged] .b64", .operands = "di64, a, si32, si32", .ptx = 74, .needs = Needs::kSm80, .section = kPolicy, .exec = exec_create_policy},
+    {.pattern = "createpolicy .cvt .L2 .b64", .operands = "di64, si64", .ptx = 74, .needs = Needs::kSm80, .section = kPolicy, .exec = exec_create_policy},
 };
 // clang-format on
 

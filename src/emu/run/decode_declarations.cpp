@@ -85,11 +85,12 @@ void Decoder::declare_registers(Scope& scope, ptx::Declaration const& declaratio
     fail(declaration.line, ErrorCode::kUnsupported,
          fmt::format("registers of type {} are not modelled", declaration.type));
   }
+  RegisterType const type = register_type(declaration.type);
   for (ptx::Declarator const& name : declaration.names) {
     if (name.ranged) {
-      scope.ranges[name.name] = {bits, name.count};
+      scope.ranges[name.name] = {{bits, type}, name.count};
     } else {
-      scope.declared[name.name] = bits;
+      scope.declared[name.name] = {bits, type};
     }
   }
 }

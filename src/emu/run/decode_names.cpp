@@ -106,10 +106,11 @@ Value Decoder::variable_address(std::uint32_t variable, std::int64_t addend, int
           .index = 0};
 }
 
-Value Decoder::new_register(std::string const& name, int bits) {
+Value Decoder::new_register(std::string const& name, int bits, RegisterType type) {
   Value value{.kind = Value::Kind::kRegister,
               .negated = false,
               .bits = static_cast<std::uint8_t>(bits),
+              .type = type,
               .offset = function->register_bytes,
               .index = function->register_count++};
   std::uint32_t const bytes = bits == 1    ? 64
@@ -128,7 +129,7 @@ Value Decoder::find_register(Scope* scope, std::string const& name) {
   for (; scope != nullptr; scope = scope->parent) {
     if (auto const found = scope->registers.find(name); found != scope->registers.end()) return found->second;
     if (auto const plain = scope->declared.find(name); plain != scope->declared.end()) {
-      return scope->registers[name] = new_register(name, plain->second);
+      return scope->registers[name] = new_register(name, plain->second.bits, plain->second.type);
     }
     // %r10 may be a member of %r<20>, or of %r1<5>: the prefix can end at any digit.
     for (std::size_t cut = digits; cut < name.size() && !scope->ranges.empty(); ++cut) {
@@ -136,7 +137,7 @@ Value Decoder::find_register(Scope* scope, std::string const& name) {
       auto const range = scope->ranges.find(name.substr(0, cut));
       if (range == scope->ranges.end() || name.size() - cut > 9) continue;
       if (std::stoull(name.substr(cut)) >= range->second.count) continue;
-      return scope->registers[name] = new_register(name, range->second.bits);
+      return scope->registers[name] = new_register(name, range->second.type.bits, range->second.type.type);
     }
   }
   return {};

@@ -11,7 +11,8 @@ int width(OperandRule const& rule, std::vector<std::string> const& parts, std::s
   if (rule.any_width) return 0;
   if (rule.type == 0) {
     for (std::string const& part : parts) {
-      if (rule.typed && bits_of_type(part) == rule.bits) type = part;
+      if (!rule.typed || bits_of_type(part) != rule.bits || (rule.role == 'd' && !type.empty())) continue;
+      type = part;
     }
     if (rule.is_fraction) type = ".f32";
     return rule.bits;
@@ -35,12 +36,29 @@ bool takes_sink(std::string const& name, bool is_pair, bool is_second) {
   return name == "atom" || name == "mbarrier";
 }
 
+/// The type that registers have to agree with: that of the opcode, but for some of bf16, where ptxas takes any integer, or any type.
+std::string_view register_type_of(OperandRule const& rule, std::vector<std::string> const& parts,
+                                  std::string_view type) {
+  if (rule.is_integer) return kAnyInteger;
+  if (rule.is_fraction) return ".f32";
+  if (!rule.typed) return {};
+  auto const has = [&](std::string_view part) {
+    return std::find(parts.begin(), parts.end(), part) != parts.end();
+  };
+  bool const is_result_of_set = parts[0] == "set" && rule.role == 'd';
+  if (type == ".bf16" && (is_result_of_set || (parts[0] != "cvt" && has(".f32") && parts[0] != "set")))
+    return kAnyInteger;
+  if (type == ".bf16x2" && (is_result_of_set || has(".ue8m0x2"))) return {};
+  return type;
+}
+
 Wanted wanted(OperandSyntax const& in, OperandRule const& rule, std::vector<std::string> const& parts) {
   Wanted want;
   want.bits = width(rule, parts, want.type);
   want.wider = rule.wider;
   want.is_destination = rule.role == 'd';
   bool const is_vector = in.kind == OperandSyntax::Kind::kVector;
+  if (!is_vector || !rule.by_modifier) want.registers = register_type_of(rule, parts, want.type);
   want.symbol = !is_vector;
   if (rule.role != 'x') {
     std::string const& name = parts[0];
@@ -86,6 +104,7 @@ std::string Decoder::resolve_operand(Scope* scope, OperandSyntax const& in, Oper
     if (in.kind == OperandSyntax::Kind::kAddress) {
       OperandRule any = rule;
       any.role = in.elements.empty() ? 'a' : 'c';
+      any.takes_any = true;
       return resolve_address(scope, in, any, out);
     }
     if (is_bare_name(scope, in)) {
@@ -126,6 +145,8 @@ std::string Decoder::resolve_address(Scope* scope, OperandSyntax const& in, Oper
     if (!reason.empty()) return reason;
     if (out.value.bits != 32 && out.value.bits != 64) return fmt::format("{} is no address", in.term.name);
     if (out.special != 0) return "a special register is no address";
+    if (rule.role == 'a' && !rule.takes_any && !agrees(out.value.type, false, kAnyInteger))
+      return fmt::format("{} has type {}, an integer is needed", in.term.name, type_name(out.value));
   }
   if (rule.role == 'c' && in.elements.empty()) return "coordinates belong into the address";
   if (rule.role == 'a' && !in.elements.empty()) return "no coordinates belong into the address";

@@ -11,6 +11,12 @@ int width_of(Wanted const& want) { return want.bits == 0 ? 32 : want.bits; }
 
 }  // namespace
 
+std::string type_name(Value const& value) {
+  if (value.type == RegisterType::kHalves) return ".f16x2";
+  return fmt::format(
+      ".{}{}", "busf" [static_cast<int>(value.type)], int { value.bits });
+}
+
 std::string Decoder::resolve_term(Scope* scope, Term const& term, std::int64_t addend, Wanted const& want,
                                   Value& out, Operand& operand) {
   switch (term.kind) {
@@ -89,6 +95,8 @@ std::string Decoder::resolve_register(Value const& found, Term const& term, std:
     bool const fits = found.bits == want.bits || (want.wider && found.bits > want.bits && want.bits != 1);
     if (!fits) return fmt::format("{} has {} bits, {} are needed", term.name, int{found.bits}, want.bits);
   }
+  if (!agrees(found.type, found.bits > want.bits, want.registers))
+    return fmt::format("{} has type {}, {} is needed", term.name, type_name(found), want.registers);
   if (term.negated && want.is_destination) return "! before a result";
   if (term.negated && found.bits != 1)
     return fmt::format("! needs a predicate, {} has {} bits", term.name, int{found.bits});

@@ -43,17 +43,22 @@ struct Callable {
   std::vector<std::uint32_t> result_bytes, input_bytes;
 };
 
-struct RegisterRange {
+/// The type of registers as their declaration has it.
+struct DeclaredType {
   int bits = 0;
+  RegisterType type = RegisterType::kBits;
+};
+struct RegisterRange {
+  DeclaredType type;
   std::uint64_t count = 0;
 };
 
 /// The names of a module, a function or a block in it.
 struct Scope {
   Scope* parent = nullptr;
-  std::unordered_map<std::string, Value> registers;       // plain ones, and used members of ranges
-  std::unordered_map<std::string, RegisterRange> ranges;  // by prefix
-  std::unordered_map<std::string, int> declared;          // plain registers: bits
+  std::unordered_map<std::string, Value> registers;        // plain ones, and used members of ranges
+  std::unordered_map<std::string, RegisterRange> ranges;   // by prefix
+  std::unordered_map<std::string, DeclaredType> declared;  // plain registers
   std::unordered_map<std::string, std::uint32_t> labels;
   std::unordered_map<std::string, Statement const*> tables;
   std::unordered_map<std::string, ptx::FunctionSyntax const*> prototypes;
@@ -86,6 +91,7 @@ struct Wanted {
   bool wider = false;
   bool is_destination = false;
   std::string_view type;                            // the type modifier, for literals
+  std::string_view registers = {};                  // the type that registers have to agree with; empty: any
   bool sink = true, symbol = true, special = true;  // what else than registers and numbers may stand there
 };
 
@@ -94,6 +100,9 @@ struct Declared {
   ptx::Declaration const* declaration;
   ptx::Declarator const* name;
 };
+
+/// What a register is declared as: ".f32".
+std::string type_name(Value const& value);
 
 struct SpecialRegister {
   Special special = Special::kNone;
@@ -148,7 +157,7 @@ struct Decoder {
   Value constant(std::uint64_t number, int bits);
   Value variable_address(std::uint32_t variable, std::int64_t addend, int bits);
 
-  Value new_register(std::string const& name, int bits);
+  Value new_register(std::string const& name, int bits, RegisterType type = RegisterType::kBits);
   /// The register of that name in the innermost scope that declares it; kNone when there is none.
   Value find_register(Scope* scope, std::string const& name);
   static Symbol const* find_symbol(Scope* scope, std::string const& name);

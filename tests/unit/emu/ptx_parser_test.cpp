@@ -135,6 +135,49 @@ TEST(PtxParser, MistakesAreNamed) {
   }
 }
 
+/// Registers of a type in operands of another, as ptxas refuses them.
+TEST(PtxParser, TypesOfRegistersAgreeWithTheInstruction) {
+  auto const message_of = [](std::string const& body) -> std::string {
+    std::string const registers =
+        ".reg .pred %p;\n.reg .b16 %h; .reg .f16 %hf; .reg .b32 %r<3>; .reg .u32 %u; .reg .s32 %s; .reg .f32 "
+        "%f<2>; .reg .f16x2 %x;\n"
+        ".reg .b64 %rd; .reg .u64 %ud; .reg .f64 %fd;\n";
+    try {
+      Module::parse(kHead + ".entry k() {\n" + registers + body + "\n}\n", Profile{}, "kernel.ptx");
+    } catch (Error const& error) {
+      return error.what();
+    }
+    return {};
+  };
+  for (char const* body :
+       {"add.s32 %r0, %u, %s;", "add.f32 %f0, %r0, %f1;", "and.b32 %r0, %f0, %x;", "shl.b32 %f0, %f1, %u;",
+        "add.f16x2 %x, %r0, %r1;", "add.bf16 %h, %h, %h;", "ld.global.u8 %r0, [%ud];",
+        "ld.global.b32 %f0, [%rd];", "ld.global.v2.u32 {%f0, %r0}, [%rd];", "st.global.b8 [%rd], %f0;",
+        "cvt.rn.f32.u8 %f0, %u;", "mov.b32 %f0, %u;", "mov.b32 %f0, {%h, %hf};",
+        "set.lt.bf16.f32 %h, %f0, %r0;", "selp.b32 %f0, %u, %s, %p;", "atom.global.add.u32 %s, [%rd], %u;"})
+    EXPECT_EQ(message_of(body), "");
+  struct {
+    char const *body, *expected;
+  } const mistakes[] = {
+      {"add.s32 %r0, %r1, %f0;", "operand 3: %f0 has type .f32, .s32 is needed"},
+      {"mov.u32 %f1, 3;", "operand 1: %f1 has type .f32, .u32 is needed"},
+      {"fma.rn.f32 %f0, %u, %f1, %f1;", "operand 2: %u has type .u32, .f32 is needed"},
+      {"add.f16x2 %x, %r0, %s;", "operand 3: %s has type .s32, .f16x2 is needed"},
+      {"add.bf16 %h, %h, %hf;", "operand 3: %hf has type .f16, .bf16 is needed"},
+      {"shl.b32 %r0, %r1, %f0;", "operand 3: %f0 has type .f32, an integer is needed"},
+      {"ld.global.u8 %f0, [%rd];", "operand 1: %f0 has type .f32, .u8 is needed"},
+      {"ld.global.f32 %fd, [%rd];", "operand 1: %fd has type .f64, .f32 is needed"},
+      {"ld.global.u32 %r0, [%fd];", "operand 2: %fd has type .f64, an integer is needed"},
+      {"atom.global.add.f32 %f0, [%rd], %s;", "operand 3: %s has type .s32, .f32 is needed"},
+      {"cvt.rn.f32.u32 %s, %u;", "operand 1: %s has type .s32, .f32 is needed"},
+  };
+  for (auto const& mistake : mistakes) {
+    std::string const message = message_of(mistake.body);
+    EXPECT_NE(message.find(mistake.expected), std::string::npos) << mistake.body << ": " << message;
+    EXPECT_NE(message.find("kernel.ptx:8:"), std::string::npos) << message;
+  }
+}
+
 TEST(PtxParser, TargetsAreGatedAsByAssembler) {
   std::string const body = R"(
 .entry k() {
