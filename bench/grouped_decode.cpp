@@ -132,7 +132,7 @@ class Bench {
 int main(int argc, char** argv) {
   using namespace deepwell;
   CLI::App app("Experts of V4-Flash at decode with weights from memory");
-  std::string device = "cuda", pdl = "off,on", weights = "e2m1";
+  std::string device = "cuda", pdl = "off,on", weights = "e2m1", scales;
   std::vector<std::int64_t> tokens{1, 8, 64};
   double bandwidth = 4568e9;
   std::int64_t alignment = 0;
@@ -140,6 +140,8 @@ int main(int argc, char** argv) {
   app.add_option("--tokens", tokens)->delimiter(',');
   app.add_option("--pdl", pdl, "off, on, or off,on");
   app.add_option("--weights", weights, "e4m3, e2m1 or both");
+  app.add_option("--scales", scales, "f32 or packed, of the activations; left out: as they come")
+      ->check(CLI::IsMember({"f32", "packed"}));
   app.add_option("--alignment", alignment, "of experts' rows; 0: the best one");
   app.add_option("--bandwidth", bandwidth, "bytes per second of the floor");
   std::vector<std::string> set;
@@ -150,8 +152,9 @@ int main(int argc, char** argv) {
       if (pdl.find(on ? "on" : "off") == std::string::npos) continue;
       Bench bench(device, on, bandwidth, bench::parse_tuning(set));
       for (Dtype const type : {Dtype::kE2m1, Dtype::kE4m3}) {
-        if (weights.find(name_of(type)) == std::string::npos) continue;
-        for (Layer const& layer : {Layer{"gate_up", 4096, 4096, true}, Layer{"down", 4096, 2048, false}}) {
+        if (weights != "both" && weights.find(name_of(type)) == std::string::npos) continue;
+        for (Layer layer : {Layer{"gate_up", 4096, 4096, true}, Layer{"down", 4096, 2048, false}}) {
+          if (!scales.empty()) layer.f32_scales = scales == "f32";
           for (std::int64_t t : tokens) bench.run(layer, t, type, alignment);
         }
       }

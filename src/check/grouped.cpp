@@ -487,6 +487,7 @@ Outcome run_grouped_case(Context& context, GroupedCase const& what, std::uint64_
       one.kernel = out.kernel;
       try {
         RunResult result = call_once(context, what, data);
+        one.bits = hash_of(result.after);
         Verdict const verdict = judge_grouped(what, data, std::move(result.after));
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound, one.reason = verdict.reason;

@@ -306,6 +306,7 @@ Outcome run_hc_prenorm_case(Context& context, HcPrenormCase const& what, std::ui
       one.kernel = short_name(how);
       try {
         HcPrenormOutput const after = run_hc_prenorm(context, data, given);
+        one.bits = hash_of(after.d) ^ 3 * hash_of(after.sqr_sum);
         Verdict const verdict = judge_hc_prenorm(data, bounds, after);
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound;

@@ -140,6 +140,7 @@ Outcome run_once(Context& context, LayoutCase const& what, std::uint64_t seed) {
       layout.view.data = to + kGuardBytes;
       transform_scale(context, call, layout.view, nullptr);
       backend.copy_to_host(after, to, nullptr);
+      out.bits = hash_of(after);
       auto const start = std::chrono::steady_clock::now();
       transform_scale(context, call, layout.view, nullptr);  // now that its kernel is built
       backend.synchronize(nullptr);

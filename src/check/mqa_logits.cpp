@@ -304,6 +304,7 @@ Outcome run_mqa_case(Context& context, MqaCase const& what, std::uint64_t seed, 
       one.kernel = out.kernel;
       try {
         MqaResult const result = run_once(context, data);
+        one.bits = hash_of(result.after);
         Verdict const verdict = judge_mqa(data, result.after);
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound;

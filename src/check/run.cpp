@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "check/device.hpp"
@@ -182,22 +183,34 @@ RunResult run_on_device(Context& context, CaseData const& data) {
 }
 
 Outcome under_schedules(Context& context, Schedules const& schedules, std::function<Outcome()> const& once) {
-  if (schedules.first == 0 && schedules.count == 1) return once();
+  bool const one_schedule = schedules.first == 0 && schedules.count == 1;
+  std::uint64_t const runs = schedules.count * schedules.repeats;
+  std::optional<std::size_t> bits;
   Outcome out;
-  for (std::uint64_t schedule = schedules.first; schedule < schedules.first + schedules.count; ++schedule) {
-    if (!context.backend().set_schedule(schedule)) {
+  for (std::uint64_t run = 0; run < runs; ++run) {
+    std::uint64_t const schedule = schedules.first + run / schedules.repeats;
+    if (!one_schedule && !context.backend().set_schedule(schedule)) {
       throw bad_argument("schedules", fmt::format("{} from {} on", schedules.count, schedules.first),
                          fmt::format("the default one: {} is no emulated device", context.device().id));
     }
     out = once();
-    if (out.failed()) {
+    if (out.status == Status::kPass && out.bits != bits.value_or(out.bits)) {
+      out.status = Status::kFail;
+      out.reason = fmt::format("run {} of {} left other bits than the first", run + 1, runs);
+    }
+    bits = out.bits;
+    if (out.failed() && !one_schedule) {
       out.schedule = schedule;
       out.reason = fmt::format("schedule {}: {}", schedule, out.reason);
     }
     if (out.status != Status::kPass) break;
   }
-  context.backend().set_schedule(0);
+  if (!one_schedule) context.backend().set_schedule(0);
   return out;
+}
+
+std::size_t hash_of(std::span<std::byte const> bytes) {
+  return std::hash<std::string_view>{}({reinterpret_cast<char const*>(bytes.data()), bytes.size()});
 }
 
 Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
@@ -219,6 +232,7 @@ Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadP
       one.kernel = choice.kernel;
       try {
         RunResult const result = run_on_device(context, data);
+        one.bits = hash_of(result.after);
         Verdict const verdict = judge(data, limits, result.after);
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound;

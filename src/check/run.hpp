@@ -29,6 +29,7 @@ struct Outcome {
   double seconds = 0;          // of the call, without compiling
   std::string reason;          // empty when it passes
   std::uint64_t schedule = 0;  // the first one that failed
+  std::size_t bits = 0;        // a hash of what the operation left in its outputs' memory
   bool failed() const { return status == Status::kFail || status == Status::kError; }
 };
 
@@ -57,10 +58,14 @@ RunResult run_on_device(Context& context, CaseData const& data);
 /// emulated takes only the default.
 struct Schedules {
   std::uint64_t first = 0, count = 1;
+  std::uint64_t repeats = 1;  // of every schedule
 };
 
-/// Calls `once`, which does not throw, under each schedule until one does not pass: `schedule` and `reason` of the result name it
-/// then. Throws Error kBadArgument (argument "schedules") when the device has none.
+/// Of bytes, for Outcome::bits.
+std::size_t hash_of(std::span<std::byte const> bytes);
+
+/// Calls `once`, which does not throw, under each schedule until one does not pass or leaves other bits than the first: `schedule` and
+/// `reason` of the result name it then. Throws Error kBadArgument (argument "schedules") when the device has none.
 Outcome under_schedules(Context& context, Schedules const& schedules, std::function<Outcome()> const& once);
 
 /// make_data (or `given`), then run_on_device and judge under each schedule. Errors become outcomes.

@@ -30,7 +30,7 @@ struct Options {
   std::string device = "best", model, filter;
   int tp = 1;
   std::int64_t tokens = 4;
-  std::uint64_t seed = 0, seeds = 1, schedule = 0;
+  std::uint64_t seed = 0, seeds = 1, schedule = 0, repeat = 1;
   bool json = false, mutate = false, quick = false, list = false, stats = false;
 };
 
@@ -235,7 +235,8 @@ int run_checks(Options const& options, Context& context, ThreadPool& pool) {
   std::vector<check::Case> cases;
   for (Item const& item : items) cases.push_back(item.what);
   check::build_kernels(context, cases);
-  check::Schedules const schedules{.first = options.schedule, .count = options.seeds};
+  check::Schedules const schedules{
+      .first = options.schedule, .count = options.seeds, .repeats = options.repeat};
   bool const explores = schedules.first != 0 || schedules.count != 1;
   if (explores && !context.backend().set_schedule(schedules.first))
     throw bad_argument("--seeds, --schedule", context.device().id, "an emulated device (emu:...)");
@@ -375,6 +376,10 @@ void add_check_command(CLI::App& app) {
                    "Emulated devices: run every case under this many schedules of warps, CTAs and copies")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  command
+      ->add_option("--repeat", options->repeat,
+                   "Run every case so many times; all have to leave the same bits")
+      ->check(CLI::Range(1, 1'000'000));
   command->add_option("--schedule", options->schedule, "Emulated devices: the first of these schedules")
       ->capture_default_str();
   command->add_option("--filter", options->filter, "Only cases whose name contains this text");
@@ -383,7 +388,7 @@ void add_check_command(CLI::App& app) {
   command->add_flag("--stats", options->stats,
                     "Also count, on an emulated device: MMAs, sectors, bank conflicts, waits");
   command->add_flag("--mutate", options->mutate, "Prove that wrong answers are rejected")
-      ->excludes("--seeds", "--schedule", "--stats");
+      ->excludes("--seeds", "--schedule", "--repeat", "--stats");
   command->add_flag("--json", options->json, "One JSON object a line");
   command->callback([options] {
     ThreadPool pool;
