@@ -160,8 +160,8 @@ class Report {
     if (json_) return;
     fmt::print("{}{}", table_.text(), notes_);
     if (!statistics_.empty()) fmt::print("\n{}", statistics_.text());
-    std::string const schedules =
-        options_.seeds > 1 ? fmt::format(", {} schedules a case", options_.seeds) : "";
+    std::string schedules = options_.seeds > 1 ? fmt::format(", {} schedules a case", options_.seeds) : "";
+    if (options_.repeat > 1) schedules += fmt::format(", {} runs a case", options_.repeat);
     fmt::print("{} passed, {} failed, {} errors, {} unsupported on {}{}\n", count(check::Status::kPass),
                count(check::Status::kFail), count(check::Status::kError), count(check::Status::kUnsupported),
                device_, schedules);
@@ -379,7 +379,8 @@ void add_check_command(CLI::App& app) {
   command
       ->add_option("--repeat", options->repeat,
                    "Run every case so many times; all have to leave the same bits")
-      ->check(CLI::Range(1, 1'000'000));
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
   command->add_option("--schedule", options->schedule, "Emulated devices: the first of these schedules")
       ->capture_default_str();
   command->add_option("--filter", options->filter, "Only cases whose name contains this text");
