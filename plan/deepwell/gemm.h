@@ -100,7 +100,7 @@ DW_HD constexpr ScaleSlots scale_slots(ScaleKind kind, int gran_k, int rows, int
   s.tiles = together > k_tiles ? together : k_tiles;
   s.words = !f32 && gran_k == 128 ? 1 : s.tiles * scale_words(kind, gran_k);
   s.pitch = rows + (f32 ? 4 : 0);  // FP32 values arrive several of a row at once: these go to different banks
-  // A product begins with slot 0, when nobody reads any. Stage i is filled when stage i - `stages` has been released; if a slot begins
+  // A product begins with slot 0, or with its first stage's where each stage has one, when nobody reads any. Stage i is filled when stage i - `stages` has been released; if a slot begins
   // with it, the one that it overwrites was last used by stage i - 1 - (slots - 1) * stages_of_slot. That has to be the same or earlier.
   int const stages_of_slot = s.tiles / k_tiles;
   s.slots = static_cast<int>(ceil_div(stages + stages_of_slot - 1, stages_of_slot));

@@ -54,11 +54,8 @@ struct GemmMx {
   static constexpr int kTileWarps = kMathWarps / P.warps_k;  // that share a k tile
   static constexpr int kThreads = threads(P);
   // CTAs that share an SM: where one stage is much work for a warp, few of them leave the memory idle.
-  static constexpr int kMinCtasPerSm = !Target::kBlockScaled && P.swap && P.tile_cols <= 16
-                                           ? (kMathWarps > 4                          ? 2
-                                              : P.tile_rows == 64 && P.tile_cols == 8 ? 4
-                                                                                      : 3)
-                                           : 1;
+  static constexpr int kMinCtasPerSm =
+      !Target::kBlockScaled && P.swap && P.tile_cols <= 16 ? (kMathWarps > 4 ? 2 : 3) : 1;
   static constexpr int kXTiles = P.tile_rows / P.warps_rows / 16;  // MMA tiles of a warp
   static constexpr int kYTiles = P.tile_cols / P.warps_cols / 8;
   static constexpr bool kK64 = Target::kBlockScaled && uses_k64(P);
@@ -265,10 +262,13 @@ struct GemmMx {
   /// The slot of `scales` with k tile `k_tile`, in stage `stage` of a product that begins with `first_k_tile`.
   template <ScaleSlots kSlots>
   __device__ static SmemAddr slot_at(SmemAddr scales, int stage, int first_k_tile, int k_tile) {
-    if constexpr (kSlots.tiles == P.k_tiles) return scales + stage * kSlots.bytes;  // a slot for each stage
-    uint32 const slot =
-        static_cast<uint32>(k_tile) / kSlots.tiles - static_cast<uint32>(first_k_tile) / kSlots.tiles;
-    return scales + slot % kSlots.slots * kSlots.bytes;
+    if constexpr (kSlots.tiles == P.k_tiles) {  // each stage has its slot
+      return scales + stage * kSlots.bytes;
+    } else {
+      uint32 const slot =
+          static_cast<uint32>(k_tile) / kSlots.tiles - static_cast<uint32>(first_k_tile) / kSlots.tiles;
+      return scales + slot % kSlots.slots * kSlots.bytes;
+    }
   }
 
   /// Fills the stages of one product: kCopies by one lane alone, else by the whole warp.

@@ -22,11 +22,12 @@ __device__ __forceinline__ uint32 e2m1x4_to_containers(uint32 packed) {
 }
 
 // Of a word of eight e2m1 elements the even or the odd ones as f16 of -2^-14 times their value, in pairs of elements four apart: the
-// sign's opposite, exponent and fraction go to where f16 has them; subnormal numbers become subnormal numbers, -0 becomes what 0 does.
+// sign's complement, exponent and fraction go to where f16 has them; subnormal numbers become subnormal numbers, -0 becomes what 0 does.
 //
-// For an element with sign s and other bits e, n = 8 s + e, the byte 240 - 14 n = 16 (15 - 7 s - e) + 2 e has e in bits 3 to 1, and
-// not s in bit 7 unless n is -0. So one multiplication moves the bits of four elements to where the upper bytes of f16 have them; it
-// goes to another pipe than shifts and masks.
+// For an element with sign s and other bits e, n = 8 s + e, the byte 240 - 14 n = 16 (15 - 7 s - e) + 2 e has e in bits 3 to 1, and in
+// bit 7 the complement of s, unless n is -0. So one multiplication makes the upper bytes of f16 of four elements; two of them stand
+// where a pair of f16 has them, and a multiplication by 256 times as much brings the other two there. Multiplications go to another
+// pipe than shifts and masks.
 inline constexpr float kMovedE2m1 = -0x1p14f;  // what takes the moved elements back to their value
 inline constexpr uint32 kMovedE2m1Log2 = 14;   // of its magnitude
 

@@ -1,7 +1,7 @@
 // From accumulators to d: a tile's sums go through shared memory, so that neighbouring lanes store neighbouring columns of d
 // whichever operand stands on the rows, and the loops that add parts and c and round stay rolled. Where CTAs share a tile along k
-// they are a cluster, and each stores a part of the tile: of a small tile the others send it their sums, and nobody waits for anybody
-// but for those; of a large one each stages its sums in its own shared memory and reads everybody's.
+// they are a cluster, and each stores a part of the tile: of a small tile the others send it their sums, which are all that it waits for
+// then; of a large one each stages its sums in its own shared memory and reads everybody's.
 //
 // Order of arithmetic: the groups of warps of a split in rising order; these sums of the splits in rising order; then c, then one
 // rounding to d's type.
@@ -118,7 +118,7 @@ struct Epilogue {
     int const end = first + (1 << log2) < quads ? first + (1 << log2) : quads;
 #pragma unroll 1
     for (int quad = first + threadIdx.x; quad < end; quad += kThreads) {
-      mbarrier_wait_cluster(all_sent, 0);
+      mbarrier_wait_cluster(all_sent, 0);  // in the loop: threads without a quad have nothing to wait for
       float sum[4];
       load_shared_f32x4(sum, sent + 16 * (quad - first));
       for (int from = 1; from < args.splits; ++from) {

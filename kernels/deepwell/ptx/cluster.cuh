@@ -1,4 +1,4 @@
-// Clusters: CTAs that run together and read each other's shared memory.
+// Clusters: CTAs that run together and read and write each other's shared memory.
 #pragma once
 
 #include "deepwell/ptx/types.cuh"
@@ -60,8 +60,8 @@ __device__ __forceinline__ void mbarrier_wait_cluster(SmemAddr barrier, uint32 p
   }
 }
 
-/// The two halves of barrier.cluster (PTX ISA 9.7.13.4; threads of a warp arrive each by itself), where all that is told to the others are mbarriers that fence_mbarrier_init
-/// has made visible.
+/// The two halves of barrier.cluster (PTX ISA 9.7.13.4). Each thread of a warp arrives by itself. The arrival makes nothing visible:
+/// enough where the others only have to know that mbarriers are there, which fence_mbarrier_init has made visible.
 __device__ __forceinline__ void cluster_arrive_relaxed() {
   asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
 }

@@ -62,15 +62,16 @@ constexpr TileForm kForms[] = {
 // clang-format on
 
 // Measured on an H200 (bench/results/h200_v4_calls.md): a CTA's start and end cost about as much as 16 k tiles take, CTAs that wait
-// for others of their cluster cost more than those that do not, and a second wave of CTAs costs most.
+// for others of their cluster cost more than those that do not, and a second wave of CTAs costs most. 128 tiles of 32 k tiles were
+// faster whole, of 64 in two splits; and whole ones with six stages, which with four had too few bytes on their way.
 constexpr std::int64_t kEnoughTiles = 132;  // from here on k is not split
 constexpr std::int64_t kManyTiles = 96;     // from here on a split is at least kLongSplit k tiles
 constexpr std::int64_t kLongSplit = 32;
 constexpr std::int64_t kFewTiles = 400;  // up to here tiles of few rows of weights start together
-constexpr int kStagesAlone = 6;          // of a CTA that has an SM to itself
-constexpr std::int64_t kRowsOfWeights[] = {
-    4096, 8192, 65536};                    // that make CTAs with an SM each, some that share one, many
-constexpr int kReservedSmemPerCta = 1024;  // taken by the system from an SM's shared memory
+constexpr int kStagesOfFew = 6;          // of weights with no more tiles than SMs, and not long in k
+constexpr std::int64_t kRowsOfWeights[] = {4096, 8192,
+                                           65536};  // a number of each kind: few tiles, more, many
+constexpr int kReservedSmemPerCta = 1024;           // taken by the system from an SM's shared memory
 
 int smem_budget(TileForm const& form, Arch const& arch) {
   int const shared_by_two = arch.smem_per_sm / 2 - kReservedSmemPerCta;
@@ -89,10 +90,10 @@ void fit_to_weights(TileForm& form, GemmShape const& shape, std::int64_t matrice
   std::int64_t const rows = shape.n * matrices;
   if (!form.swap || form.tile_cols > 32) return;
   if (rows <= kFewTiles * form.tile_rows) {
-    bool const split = ceil_div(shape.k, kTileK) >= 2 * kLongSplit;
+    bool const is_long = ceil_div(shape.k, kTileK) >= 2 * kLongSplit;
     if (shape.grouping == Grouping::kNone && form.tile_cols <= 16 && rows <= kEnoughTiles * form.tile_rows &&
-        !split)
-      form.max_stages = kStagesAlone;
+        !is_long)
+      form.max_stages = kStagesOfFew;
     return;
   }
   bool const roomy = arch.smem_per_cta > 128 * 1024;
@@ -110,7 +111,7 @@ void fit_to_weights(TileForm& form, GemmShape const& shape, std::int64_t matrice
 }
 
 /// Experts' e2m1 weights where they become f16: converting them is most of the work, and what a warp does once per stage and for
-/// the tokens serves 64 rows of weights.
+/// the tokens serves 64 rows of weights, 32 where there are few groups.
 void fit_to_conversion(TileForm& form, GemmShape const& shape, std::int64_t matrices) {
   form.tile_rows = 128;
   form.warps_rows = form.warps_k = form.k_tiles = 2;
@@ -119,7 +120,6 @@ void fit_to_conversion(TileForm& form, GemmShape const& shape, std::int64_t matr
     form.tile_rows = 32;
     form.warps_rows = 1;
     form.warps_k = form.k_tiles = 4;
-    form.max_stages = 3;
   }
 }
 

@@ -197,11 +197,12 @@ TEST(GemmPlans, WhatIsChosenIsOneOfAll) {
   for (Arch const& arch : all_archs()) {
     std::set<std::string> all;
     for (GemmPlan const& plan : all_gemm_plans(arch)) all.insert(plan_name(plan));
-    for (std::int64_t const n : {64, 4096, 12800, 12801, 51201, 129280}) {
+    for (std::int64_t const n : {64, 4096, 4224, 4225, 12800, 12801, 51201, 129280}) {
       for (Grouping const grouping : {Grouping::kNone, Grouping::kContiguous, Grouping::kMasked}) {
         for (std::int64_t const rows : {8, 16, 32, 64, 128}) {
-          for (std::int64_t const groups : {1, 6, 48, 256}) {
-            GemmShape shape = shape_for(grouping == Grouping::kContiguous ? rows * groups : rows, n, 4096);
+          for (std::int64_t const groups : {1, 2, 6, 48, 256}) {
+            std::int64_t const k = groups == 1 ? 8192 : 4096;
+            GemmShape shape = shape_for(grouping == Grouping::kContiguous ? rows * groups : rows, n, k);
             shape.grouping = grouping;
             shape.groups = groups, shape.group_rows = rows;
             if (grouping != Grouping::kContiguous) shape.batch = groups;
@@ -221,8 +222,7 @@ TEST(GemmPlans, OneMoreStageWouldNotFitOrIsNotWanted) {
   Arch const& arch = arch_by_target("sm_120a");
   for (GemmPlan plan : all_gemm_plans(arch)) {
     int const most = plan.k_tiles > 1 ? (plan.tile_cols == 32 ? 3 : 4) : plan.swap ? 8 : 4;
-    bool const alone =
-        plan.k_tiles > 1 && plan.tile_cols <= 16 && plan.stages == 6;  // a CTA with an SM to itself
+    bool const alone = plan.k_tiles > 1 && plan.tile_cols <= 16 && plan.stages == 6;  // few tiles of weights
     if (plan.stages == most || alone) continue;
     ++plan.stages;
     EXPECT_GT(smem_map(plan).total, plan.swap ? arch.smem_per_sm / 2 - 1024 : arch.smem_per_cta)
