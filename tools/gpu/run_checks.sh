@@ -2,7 +2,7 @@
 # Runs on a GPU machine without network: checks the operations, the instruction cases and the sanitizers on its GPU with
 # the programs that tools/gpu/pack.sh made, and writes the results as a few files.
 #   tools/gpu/run_checks.sh BIN RESULTS [STEP...]
-#     STEP: machine doctor check cases device memcheck racecheck synccheck bench (default: all but bench)
+#     STEP: machine doctor check repeat cases device memcheck racecheck synccheck bench (default: all but bench)
 # RESULTS gets summary.json (every step with its exit code, seconds and counts), check.jsonl, bench.jsonl and log.txt.
 # Exit code 1 when a step failed. Each step may take STEP_SECONDS (240).
 set -uo pipefail
@@ -12,7 +12,7 @@ mkdir -p "$2" || exit 2
 results=$(cd "$2" && pwd)
 shift 2
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(machine doctor check cases device memcheck racecheck synccheck)
+[ ${#steps[@]} -gt 0 ] || steps=(machine doctor check repeat cases device memcheck racecheck synccheck)
 cd "$(dirname "$0")/../.."
 limit=${STEP_SECONDS:-240}
 rows=$(mktemp)
@@ -78,6 +78,8 @@ for name in "${steps[@]}"; do
     machine) step machine - bash -c 'nvidia-smi; nvcc --version; uname -a; echo "NVRTC: $DEEPWELL_NVRTC"' ;;
     doctor) step doctor "$results/doctor.json" "$bin/deepwell" doctor --json ;;
     check) step check "$results/check.jsonl" "$bin/deepwell" check --device cuda --json ;;
+    # Launches leave the same bits each time.
+    repeat) step repeat - "$bin/deepwell" check --device cuda --quick --repeat 20 ;;
     cases)
       if [ -x "$bin/emu_tests" ]; then
         step cases - "$bin/emu_tests" --device=cuda --cases="$PWD/tests/emu/cases" --gtest_brief=1
