@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "check/device.hpp"
 #include "checkpoint/quantise.hpp"
 #include "ops/gemm/grouped.hpp"
@@ -487,7 +488,7 @@ Outcome run_grouped_case(Context& context, GroupedCase const& what, std::uint64_
       one.kernel = out.kernel;
       try {
         RunResult result = call_once(context, what, data);
-        one.bits = hash_of(result.after);
+        one.bits = hash_hex(result.after);
         Verdict const verdict = judge_grouped(what, data, std::move(result.after));
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound, one.reason = verdict.reason;

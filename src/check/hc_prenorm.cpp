@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "base/log.hpp"
 #include "checkpoint/quantise.hpp"
 #include "num/formats.hpp"
@@ -306,7 +307,7 @@ Outcome run_hc_prenorm_case(Context& context, HcPrenormCase const& what, std::ui
       one.kernel = short_name(how);
       try {
         HcPrenormOutput const after = run_hc_prenorm(context, data, given);
-        one.bits = hash_of(after.d) ^ 3 * hash_of(after.sqr_sum);
+        one.bits = hash_hex(after.d) + hash_hex(after.sqr_sum);
         Verdict const verdict = judge_hc_prenorm(data, bounds, after);
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound;

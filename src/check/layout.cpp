@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "check/work.hpp"
 #include "checkpoint/quantise.hpp"
 #include "num/formats.hpp"
@@ -140,7 +141,7 @@ Outcome run_once(Context& context, LayoutCase const& what, std::uint64_t seed) {
       layout.view.data = to + kGuardBytes;
       transform_scale(context, call, layout.view, nullptr);
       backend.copy_to_host(after, to, nullptr);
-      out.bits = hash_of(after);
+      out.bits = hash_hex(after);
       auto const start = std::chrono::steady_clock::now();
       transform_scale(context, call, layout.view, nullptr);  // now that its kernel is built
       backend.synchronize(nullptr);

@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "check/device.hpp"
 #include "check/mqa_data.hpp"
 
@@ -304,7 +305,7 @@ Outcome run_mqa_case(Context& context, MqaCase const& what, std::uint64_t seed, 
       one.kernel = out.kernel;
       try {
         MqaResult const result = run_once(context, data);
-        one.bits = hash_of(result.after);
+        one.bits = hash_hex(result.after);
         Verdict const verdict = judge_mqa(data, result.after);
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound;

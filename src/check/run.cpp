@@ -7,9 +7,9 @@
 #include <optional>
 #include <set>
 #include <span>
-#include <string_view>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "check/device.hpp"
 #include "ops/einsum/einsum.hpp"
 #include "ops/gemm/gemm.hpp"
@@ -185,7 +185,7 @@ RunResult run_on_device(Context& context, CaseData const& data) {
 Outcome under_schedules(Context& context, Schedules const& schedules, std::function<Outcome()> const& once) {
   bool const one_schedule = schedules.first == 0 && schedules.count == 1;
   std::uint64_t const runs = schedules.count * schedules.repeats;
-  std::optional<std::size_t> bits;
+  std::optional<std::string> bits;
   Outcome out;
   for (std::uint64_t run = 0; run < runs; ++run) {
     std::uint64_t const schedule = schedules.first + run / schedules.repeats;
@@ -196,6 +196,7 @@ Outcome under_schedules(Context& context, Schedules const& schedules, std::funct
     out = once();
     if (out.status == Status::kPass && out.bits != bits.value_or(out.bits)) {
       out.status = Status::kFail;
+      out.other_bits = true;
       out.reason = fmt::format("run {} of {} left other bits than the first", run + 1, runs);
     }
     bits = out.bits;
@@ -207,10 +208,6 @@ Outcome under_schedules(Context& context, Schedules const& schedules, std::funct
   }
   if (!one_schedule) context.backend().set_schedule(0);
   return out;
-}
-
-std::size_t hash_of(std::span<std::byte const> bytes) {
-  return std::hash<std::string_view>{}({reinterpret_cast<char const*>(bytes.data()), bytes.size()});
 }
 
 Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadPool& pool,
@@ -232,7 +229,7 @@ Outcome run_case(Context& context, Case const& what, std::uint64_t seed, ThreadP
       one.kernel = choice.kernel;
       try {
         RunResult const result = run_on_device(context, data);
-        one.bits = hash_of(result.after);
+        one.bits = hash_hex(result.after);
         Verdict const verdict = judge(data, limits, result.after);
         one.status = verdict.pass ? Status::kPass : Status::kFail;
         one.error = verdict.error, one.bound = verdict.bound;

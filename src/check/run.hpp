@@ -29,7 +29,8 @@ struct Outcome {
   double seconds = 0;          // of the call, without compiling
   std::string reason;          // empty when it passes
   std::uint64_t schedule = 0;  // the first one that failed
-  std::size_t bits = 0;        // a hash of what the operation left in its outputs' memory
+  std::string bits;            // a hash of what the operation left in its outputs' memory
+  bool other_bits = false;     // it failed because an earlier run had left others
   bool failed() const { return status == Status::kFail || status == Status::kError; }
 };
 
@@ -60,9 +61,6 @@ struct Schedules {
   std::uint64_t first = 0, count = 1;
   std::uint64_t repeats = 1;  // of every schedule
 };
-
-/// Of bytes, for Outcome::bits.
-std::size_t hash_of(std::span<std::byte const> bytes);
 
 /// Calls `once`, which does not throw, under each schedule until one does not pass or leaves other bits than the first: `schedule` and
 /// `reason` of the result name it then. Throws Error kBadArgument (argument "schedules") when the device has none.

@@ -126,13 +126,16 @@ class Report {
     if (outcome.status != check::Status::kPass)
       notes_ += fmt::format("{}: {}: {}\n", name_of(outcome.status), name, outcome.reason);
     if (outcome.failed() && options_.seeds > 1)
-      notes_ += fmt::format("  repeat: {}\n", repeat_command(name, outcome.schedule));
+      notes_ += fmt::format("  repeat: {}\n", repeat_command(name, outcome));
   }
 
-  /// What runs the one failure again.
-  std::string repeat_command(std::string const& name, std::uint64_t schedule) const {
+  /// What runs the one failure again: other bits than the first schedule's need that one too.
+  std::string repeat_command(std::string const& name, check::Outcome const& outcome) const {
+    std::uint64_t const first = outcome.other_bits ? options_.schedule : outcome.schedule;
     std::string out =
-        fmt::format("deepwell check --device {} --filter \"{}\" --schedule {}", device_, name, schedule);
+        fmt::format("deepwell check --device {} --filter \"{}\" --schedule {}", device_, name, first);
+    if (first != outcome.schedule) out += fmt::format(" --seeds {}", outcome.schedule - first + 1);
+    if (options_.repeat > 1) out += fmt::format(" --repeat {}", options_.repeat);
     if (options_.seed != 0) out += fmt::format(" --seed {}", options_.seed);
     if (!options_.model.empty()) {
       out += fmt::format(" --model \"{}\" --tp {} --tokens {}", options_.model, options_.tp, options_.tokens);
